@@ -1,0 +1,7 @@
+"""``python -m chordfast`` is ``chordfast``."""
+
+from __future__ import annotations
+
+from chordfast.cli import main
+
+main()
