@@ -30,11 +30,8 @@ def main() -> None:
     end = float((here / "demo.lab").read_text().split()[-2])
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "demo.wav"
-        subprocess.run(
-            ["fluidsynth", "-n", "-i", "-q", "-g", "0.6", "-R", "1", "-C", "0", "-O", "float", "-r", str(RATE)]
-            + ["-F", str(wav), soundfont, str(here / "demo.mid")],
-            check=True,
-        )
+        setup = "fluidsynth -n -i -q -g 0.6 -R 1 -C 0 -O float".split()
+        subprocess.run([*setup, "-r", str(RATE), "-F", str(wav), soundfont, str(here / "demo.mid")], check=True)
         audio, _ = sf.read(wav, dtype="float32", always_2d=True)
     audio = audio[: round(end * RATE)]
     audio = np.pad(audio, ((0, round(end * RATE) - len(audio)), (0, 0)))
