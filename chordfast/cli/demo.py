@@ -34,7 +34,7 @@ class Row(NamedTuple):
 )
 @click.option("--model", default="crema", show_default=True, help="A model's name or a checkpoint file.")
 @click.option("--offline", is_flag=True, help="Use only what is in the cache.")
-def command(output: Path, model: str, offline: bool) -> None:
+def demo(output: Path, model: str, offline: bool) -> None:
     """Label the bundled recording; print its chords beside the true ones.
 
     Writes demo.lab and demo.json into the output folder.

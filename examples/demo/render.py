@@ -30,7 +30,7 @@ def main() -> None:
     end = float((here / "demo.lab").read_text().split()[-2])
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "demo.wav"
-        setup = "fluidsynth -n -i -q -g 0.6 -R 1 -C 0 -O float".split()
+        setup = ["fluidsynth", "-n", "-i", "-q", "-g", "0.6", "-R", "1", "-C", "0", "-O", "float"]
         subprocess.run([*setup, "-r", str(RATE), "-F", str(wav), soundfont, str(here / "demo.mid")], check=True)
         audio, _ = sf.read(wav, dtype="float32", always_2d=True)
     audio = audio[: round(end * RATE)]
