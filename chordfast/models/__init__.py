@@ -1,1 +1,51 @@
-"""Being written."""
+"""The chord networks: BTC, 2E1D, and the files their weights come in.
+
+Names load on first use, so that importing this package does not import torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+# public name -> module that holds it
+_LAZY = {
+    "ChordModel": "common",
+    "BTC": "btc",
+    "BTCConfig": "btc",
+    "TwoE1D": "twoe1d",
+    "TwoE1DConfig": "twoe1d",
+    "Checkpoint": "checkpoints",
+    "LoadReport": "checkpoints",
+    "convert": "checkpoints",
+    "load_checkpoint": "checkpoints",
+    "load_model": "checkpoints",
+    "save_checkpoint": "checkpoints",
+}
+
+if TYPE_CHECKING:
+    from .btc import BTC as BTC
+    from .btc import BTCConfig as BTCConfig
+    from .checkpoints import Checkpoint as Checkpoint
+    from .checkpoints import LoadReport as LoadReport
+    from .checkpoints import convert as convert
+    from .checkpoints import load_checkpoint as load_checkpoint
+    from .checkpoints import load_model as load_model
+    from .checkpoints import save_checkpoint as save_checkpoint
+    from .common import ChordModel as ChordModel
+    from .twoe1d import TwoE1D as TwoE1D
+    from .twoe1d import TwoE1DConfig as TwoE1DConfig
+
+__all__ = sorted(_LAZY)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'chordfast.models' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
