@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .twoe1d import TwoE1D as TwoE1D
     from .twoe1d import TwoE1DConfig as TwoE1DConfig
 
-__all__ = sorted(_LAZY)
+__all__ = [*_LAZY]
 
 
 def __getattr__(name: str) -> Any:

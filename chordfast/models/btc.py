@@ -225,7 +225,12 @@ class UnusedLSTM(nn.Module):
     def __init__(self, size: int) -> None:
         super().__init__()
         half = size // 2
-        shapes = {"weight_ih": (4 * half, size), "weight_hh": (4 * half, half), "bias_ih": (4 * half,), "bias_hh": (4 * half,)}
+        shapes = {
+            "weight_ih": (4 * half, size),
+            "weight_hh": (4 * half, half),
+            "bias_ih": (4 * half,),
+            "bias_hh": (4 * half,),
+        }
         for suffix in ("_l0", "_l0_reverse"):
             for name, shape in shapes.items():
                 parameter = nn.Parameter(torch.empty(shape))

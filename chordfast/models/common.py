@@ -46,7 +46,9 @@ class ChordModel(nn.Module):
         """Set the feature statistics; ``std`` is floored at 1e-8. Raises UsageError unless both are finite, std ≥ 0."""
         mean, std = float(mean), float(std)
         if not (math.isfinite(mean) and math.isfinite(std) and std >= 0):
-            raise UsageError(f"feature statistics mean {mean} and std {std} are unusable, both must be finite and std ≥ 0")
+            raise UsageError(
+                f"feature statistics mean {mean} and std {std} are unusable, both must be finite and std ≥ 0"
+            )
         self.mean, self.std = mean, max(std, STD_FLOOR)
 
     def normalise(self, features: Features) -> Features:
@@ -91,7 +93,9 @@ class ChordModel(nn.Module):
                 f"give booleans of shape {list(x.shape[:2])}, True where a frame is valid"
             )
         if self.compat is not None:
-            raise UsageError(f"{name}: compat={self.compat!r} does not mask padding, leave the mask out or use compat=None")
+            raise UsageError(
+                f"{name}: compat={self.compat!r} does not mask padding, leave the mask out or use compat=None"
+            )
 
 
 def next_divisor(heads: int, width: int) -> int:
