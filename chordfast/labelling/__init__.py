@@ -1,1 +1,31 @@
-"""Being written."""
+"""Labelling: one recording (`label`), or any number with workers, a manifest and resuming (`label_folder`)."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .folder import label_folder as label_folder
+    from .single import label as label
+    from .summary import LabellingInterrupted as LabellingInterrupted
+    from .summary import OutputError as OutputError
+    from .summary import Summary as Summary
+
+# Loaded with the first use: a worker process imports this package too and needs none of it.
+_LAZY = {
+    "label": "single",
+    "label_folder": "folder",
+    "LabellingInterrupted": "summary",
+    "OutputError": "summary",
+    "Summary": "summary",
+}
+__all__ = ["LabellingInterrupted", "OutputError", "Summary", "label", "label_folder"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,188 @@
+"""From a file or samples to constant-Q features, streamed: memory grows with the features, not with the samples."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from .. import trace
+from ..audio import open_audio
+from ..errors import AudioError, UsageError
+from ..ops.cqt import CqtStream, cqt
+from ..ops.feature_plan import BTC, FeaturePlan
+from ..ops.ingest import IngestStream, ingest
+
+Quality = Literal["relaxed", "exact"]
+QUALITIES = ("relaxed", "exact")
+
+SILENCE_PEAK = 1e-4
+"""Mono peak (full scale 1) below which a recording is silent: -80 dBFS, three steps of 16 bits, so dither is silence."""
+
+
+@dataclass
+class Song:
+    """Features of one recording and how reading it went.
+
+    features float32 [T, n_bins]; n_samples of mono audio at the plan's rate; duration in s of what could be read;
+    outcome "ok", "truncated" (labelled as far as it goes), "silent", "too_short" (less than one hop); note: what was
+    odd about it, or ""; seconds: CPU seconds of "decode", "ingest" and "cqt"; peak of the mono mix, full scale 1;
+    decoder: which library read it.
+    """
+
+    features: np.ndarray
+    n_samples: int
+    duration: float
+    outcome: str
+    note: str
+    seconds: dict[str, float]
+    peak: float
+    decoder: str
+
+
+def check_quality(quality: str) -> None:
+    """UsageError unless ``quality`` is "relaxed" or "exact"."""
+    if quality not in QUALITIES:
+        raise UsageError(f"unknown quality {quality!r}; choose from {', '.join(QUALITIES)}")
+
+
+def features_hash(plan: FeaturePlan, quality: str) -> str:
+    """16 hexadecimal digits that name the features: the plan (parameters, filters) and the resampling quality."""
+    return hashlib.sha256(f"{plan.hash}:{quality}".encode()).hexdigest()[:16]
+
+
+def extract(
+    source: str | os.PathLike[str] | np.ndarray, sr: float | None = None, plan: FeaturePlan = BTC,
+    quality: Quality = "relaxed",
+) -> np.ndarray:  # fmt: skip
+    """Constant-Q features, float32 [T, n_bins], of a file or of samples.
+
+    Samples: [N] or [N, C], int16 or floating point (full scale 1), with their rate ``sr`` in Hz; channels are
+    averaged, samples that are not finite count as 0. T is ``plan.n_frames``; frame t is centred on
+    t * ``plan.frame_period`` s. ``quality`` "exact" resamples as soxr HQ does; "relaxed" is faster and equal within
+    the transform's tolerance. AudioError when a file cannot be read, UsageError when the arguments do not fit.
+    """
+    check_quality(quality)
+    if isinstance(source, str | os.PathLike):
+        if sr is not None:
+            raise UsageError("sr is read from the file; give it with samples only")
+        return extract_song(source, plan, quality).features
+    return cqt(ingest(_checked(source, sr), sr, quality, target=plan.sample_rate), plan)
+
+
+def extract_samples(pcm: np.ndarray, sr: float | None, plan: FeaturePlan = BTC, quality: Quality = "relaxed") -> Song:
+    """Features of samples with their rate, as `extract` takes them, and what `extract_song` tells about a file."""
+    check_quality(quality)
+    values = _checked(pcm, sr)
+    assert sr is not None
+    flow = _Flow(sr, 1 if values.ndim == 1 else values.shape[1], plan, quality)
+    flow.push(values)
+    features = flow.finish()
+    return flow.song(features, len(values) / sr, "ok", [], "")
+
+
+def extract_song(path: str | os.PathLike[str], plan: FeaturePlan = BTC, quality: Quality = "relaxed") -> Song:
+    """Features of a file of any length, read block by block.
+
+    A file that breaks off after at least one hop is "truncated" and gives what could be read; AudioError when
+    nothing could be.
+    """
+    check_quality(quality)
+    began = time.process_time()
+    frames, broken = 0, None
+    with open_audio(path) as reader:
+        info = reader.info
+        flow = _Flow(info.sample_rate, info.channels, plan, quality)
+        flow.seconds["decode"] += flow.mark - began
+        blocks = iter(reader)
+        while True:
+            try:
+                with trace.stage("decode"):
+                    block = next(blocks, None)
+            except AudioError as error:
+                if flow.n_samples < plan.hop:
+                    raise
+                broken, block = error, None
+            flow.lap("decode")
+            if block is None:
+                break
+            frames += len(block)
+            flow.push(block)
+        features = flow.finish()
+        truncated = broken is not None or reader.outcome_hint == "truncated"
+    duration, notes = frames / info.sample_rate, []
+    if truncated:
+        promised = f" of {info.frames / info.sample_rate:.2f} s" if info.frames and info.frames > frames else ""
+        notes.append(f"breaks off after {duration:.2f} s{promised}" + (f": {broken}" if broken else ""))
+    return flow.song(features, duration, "truncated" if truncated else "ok", notes, info.decoder)
+
+
+class _Flow:
+    """PCM blocks to features, with the CPU time of each stage."""
+
+    def __init__(self, sr: float, channels: int, plan: FeaturePlan, quality: Quality) -> None:
+        self.plan = plan
+        self.seconds = {"decode": 0.0, "ingest": 0.0, "cqt": 0.0}
+        self.n_samples = 0
+        self.peak = 0.0
+        self._parts: list[np.ndarray] = []
+        self._ingest = IngestStream(sr, channels, quality, target=plan.sample_rate)
+        self._cqt = CqtStream(plan)
+        self.mark = time.process_time()
+
+    def lap(self, stage: str) -> None:
+        now = time.process_time()
+        self.seconds[stage] += now - self.mark
+        self.mark = now
+
+    def push(self, pcm: np.ndarray) -> None:
+        with trace.stage("ingest"):
+            mono = self._ingest.push(pcm)
+        self._transform(mono)
+
+    def finish(self) -> np.ndarray:
+        self._transform(self._ingest.finish())
+        self._parts.append(self._cqt.finish())
+        features = np.concatenate(self._parts)
+        self._parts.clear()
+        self.lap("cqt")
+        return features
+
+    def _transform(self, mono: np.ndarray) -> None:
+        self.n_samples += len(mono)
+        if len(mono):
+            self.peak = max(self.peak, float(mono.max()), -float(mono.min()))
+        self.lap("ingest")
+        if len(mono):
+            with trace.stage("cqt"):
+                self._parts.append(self._cqt.push(mono))
+        self.lap("cqt")
+
+    def song(self, features: np.ndarray, duration: float, outcome: str, notes: list[str], decoder: str) -> Song:
+        """The verdict: too short and silent outweigh truncated."""
+        if self.n_samples < self.plan.hop:
+            outcome = "too_short"
+            notes.append(f"{duration:.4g} s; one frame takes {self.plan.frame_period:.4g} s")
+        elif self.peak < SILENCE_PEAK:
+            outcome = "silent"
+            notes.append(f"peak {self.peak:.1e} of full scale")
+        if count := self._ingest.non_finite:
+            notes.append(f"{count} non-finite samples replaced by 0")
+        return Song(features, self.n_samples, duration, outcome, "; ".join(notes), self.seconds, self.peak, decoder)
+
+
+def _checked(pcm: np.ndarray, sr: float | None) -> np.ndarray:
+    values = np.asarray(pcm)
+    if sr is None:
+        raise UsageError("samples need their rate: give sr, in Hz")
+    if values.ndim not in (1, 2):
+        raise UsageError(f"samples have shape {list(values.shape)}; give [N] or [N, channels]")
+    if values.dtype != np.int16:
+        if values.dtype.kind != "f":
+            raise UsageError(f"samples have type {values.dtype}; give int16, or floating point between -1 and 1")
+        values = values.astype(np.float32, copy=False)
+    return values

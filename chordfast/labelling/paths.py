@@ -1,0 +1,140 @@
+"""Which files to label, and the name of each label file: the input tree mirrored under the output folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..annotations import FORMATS
+from ..audio import find_audio
+from ..errors import UsageError
+
+NAME_MAX = 255  # bytes in one path component on every common file system
+
+
+@dataclass(frozen=True)
+class Source:
+    """One recording: where it lies, its key (POSIX path below the common folder), and the state that decides a redo."""
+
+    path: Path
+    key: str
+    size: int
+    mtime_ns: int
+
+
+def check_formats(formats: str | Iterable[str]) -> tuple[str, ...]:
+    """The formats, each once, in order; UsageError names the known ones when one is unknown."""
+    wanted = tuple(dict.fromkeys([formats] if isinstance(formats, str) else formats))
+    if not wanted:
+        raise UsageError(f"no output format given; choose from {', '.join(FORMATS)}")
+    for name in wanted:
+        if name not in FORMATS:
+            raise UsageError(f"unknown format {name!r}; choose from {', '.join(FORMATS)}")
+    return wanted
+
+
+def suffix(name: str) -> str:
+    """The file suffix of a format, with its dot (``.lab``)."""
+    text = FORMATS[name]
+    return text if text.startswith(".") else f".{text}"
+
+
+def read_list(data: bytes) -> list[Path]:
+    """Paths out of a list: one a line, or separated by NUL bytes where there is one (``find -print0``)."""
+    parts = data.split(b"\0") if b"\0" in data else data.splitlines()
+    return [Path(os.fsdecode(part)) for part in parts if part.strip()]
+
+
+def collect(
+    inputs: Sequence[str | os.PathLike[str]], listed: Iterable[Path] = (), root: str | os.PathLike[str] | None = None
+) -> list[Source]:
+    """Every recording below ``inputs`` (files and folders) and in ``listed`` (files), each once, sorted by key.
+
+    Keys are paths below ``root``; without it, below the deepest folder that holds all that was named (the folder
+    itself where only one folder was named). A named file is taken whatever its suffix; folders give what
+    `chordfast.audio.find_audio` finds. A path in ``inputs`` that does not exist is a UsageError; one in ``listed``
+    becomes an ``unreadable`` row later, so that one stale line does not stop a long list.
+    """
+    files: dict[str, None] = {}
+    anchors: set[str] = set()
+    for given in inputs:
+        path = os.path.abspath(given)
+        if os.path.isdir(path):
+            anchors.add(path)
+            files.update((os.path.abspath(found), None) for found in _below(path))
+        elif os.path.lexists(path):
+            anchors.add(os.path.dirname(path))
+            files[path] = None
+        else:
+            raise UsageError(f"no such file or folder: {os.fspath(given)}")
+    for item in listed:
+        path = os.path.abspath(item)
+        if os.path.isdir(path):
+            anchors.add(path)
+            files.update((os.path.abspath(found), None) for found in _below(path))
+        else:
+            anchors.add(os.path.dirname(path))
+            files[path] = None
+    if not anchors:
+        raise UsageError("nothing to label: name at least one file or folder")
+    base = os.path.abspath(root) if root is not None else os.path.commonpath(sorted(anchors))
+    return sorted((_source(path, base) for path in files), key=lambda source: source.key)
+
+
+def _below(folder: str) -> Iterator[Path]:
+    yield from find_audio(folder)
+
+
+def _source(path: str, base: str) -> Source:
+    relative = os.path.relpath(path, base)
+    if relative.split(os.sep)[0] == os.pardir:
+        raise UsageError(f"{path} does not lie below the root folder {base}; name a root that holds every input")
+    try:
+        status = os.stat(path)
+        size, mtime = status.st_size, status.st_mtime_ns
+    except OSError:
+        size, mtime = 0, 0
+    return Source(Path(path), Path(relative).as_posix(), size, mtime)
+
+
+def output_names(keys: Sequence[str], formats: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The label files of every key: ``{key: {format: POSIX path below the output folder}}``.
+
+    ``a/song.mp3`` gives ``a/song.lab``. Where two recordings would share a name (``song.mp3`` and ``song.flac``,
+    also when they differ only in case or Unicode form, which some file systems do not tell apart), each of them
+    keeps its own suffix: ``song.mp3.lab`` and ``song.flac.lab``. Names too long for a file system are cut and
+    marked with eight digits of their hash.
+    """
+    stems = {key: os.path.splitext(key)[0] for key in keys}
+    for attempt in range(3):
+        groups: dict[str, list[str]] = {}
+        for key, stem in stems.items():
+            groups.setdefault(_folded(stem), []).append(key)
+        clashing = [key for group in groups.values() if len(group) > 1 for key in group]
+        if not clashing:
+            break
+        for key in clashing:  # the second round is for names that differ only in case: their hashes differ
+            stems[key] = key if attempt == 0 else f"{key}~{_digest(key)}"
+    return {key: {name: _fitted(stem, suffix(name)) for name in formats} for key, stem in stems.items()}
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold()
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+
+def _fitted(stem: str, ending: str) -> str:
+    folder, name = os.path.split(stem)
+    room = NAME_MAX - len(os.fsencode(ending))
+    raw = os.fsencode(name)
+    if len(raw) > room:
+        mark = f"~{_digest(stem)}"
+        name = raw[: room - len(mark)].decode("utf-8", "ignore") + mark
+    return os.path.join(folder, name + ending)

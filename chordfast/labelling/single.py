@@ -1,0 +1,80 @@
+"""``label``: one recording, in this process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import __version__
+from ..annotations import Annotation, dumps
+from ..decoding import DecodingOptions, options_hash
+from ..errors import UsageError
+from ..features import extract_samples, extract_song, features_hash
+from ..files import atomic_write
+from . import recognise
+from .summary import OutputError
+
+if TYPE_CHECKING:
+    from ..teachers import Recogniser
+
+
+def label(
+    source: str | os.PathLike[str] | np.ndarray,
+    sr: float | None = None,
+    model: str | Recogniser = "crema",
+    options: DecodingOptions | None = None,
+    offline: bool = False,
+    quality: str = "relaxed",
+) -> Annotation:
+    """Chords of a file or of samples, without gaps from 0 to the end.
+
+    Samples: [N] or [N, C], int16 or floating point (full scale 1), with their rate ``sr`` in Hz. ``model``: a name or
+    checkpoint for `chordfast.teachers.load`, or a recogniser. A silent or too short recording is "N" throughout;
+    ``meta["outcome"]`` and ``meta["note"]`` say so. AudioError when the file cannot be read, ModelError without
+    weights, UsageError when the arguments do not fit.
+    """
+    is_path = isinstance(source, str | os.PathLike)
+    if is_path and sr is not None:
+        raise UsageError("sr is read from the file; give it with samples only")
+    recogniser = recognise.find_recogniser(model, offline)
+    options = options if options is not None else DecodingOptions()
+    if is_path:
+        song = extract_song(source, recogniser.plan, quality)
+    else:
+        song = extract_samples(source, sr, recogniser.plan, quality)
+    found = None
+    if song.outcome in ("ok", "truncated"):
+        found = recognise.posteriors(recogniser, [song.features])[0]
+    meta = {
+        "file": os.path.basename(os.fspath(source)) if is_path else "",
+        "outcome": song.outcome,
+        "note": song.note,
+        "model": recogniser.name,
+        "model_hash": recogniser.hash,
+        "features_hash": features_hash(recogniser.plan, quality),
+        "options_hash": options_hash(options),
+        "chordfast": __version__,
+    }
+    return recognise.annotate(found, song.duration, options, recogniser.plan.frame_period, meta)
+
+
+def label_to(source: str | os.PathLike[str], target: str, format: str = "lab", **settings: Any) -> Annotation:
+    """`label` a file (with its ``settings``) and write it to ``target``, or to stdout where that is "-".
+
+    UsageError when the recording does not exist, OutputError when the target cannot be written.
+    """
+    if not os.path.lexists(source):
+        raise UsageError(f"no such file or folder: {os.fspath(source)}")
+    annotation = label(source, **settings)
+    text = dumps(annotation, format)
+    if target == "-":
+        sys.stdout.write(text)
+        return annotation
+    try:
+        atomic_write(target, text)
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror}; choose another place with -o") from error
+    return annotation

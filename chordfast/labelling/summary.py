@@ -1,0 +1,135 @@
+"""What a run did: counts, speed, where the time went, and the exit code that follows from it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..errors import ChordfastError
+from .manifest import OUTCOMES, Row
+from .paths import Source
+
+STAGES = ("decode", "ingest", "cqt", "model", "labels")
+STAGE_WORDS = {
+    "decode": "audio decoding",
+    "ingest": "mix-down and resampling",
+    "cqt": "constant-Q transform",
+    "model": "model",
+    "labels": "chord decoding and writing",
+    "rest": "rest",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A recording to label: where it lies, its label files by format, and why it is to be done (again)."""
+
+    source: Source
+    outputs: dict[str, str]
+    reason: str
+
+
+@dataclass
+class Summary:
+    """Counts over all inputs (``outcomes``, earlier runs included) and the measurements of this run.
+
+    labelled, audio (s), wall (s), cpu (CPU seconds by stage) and cpu_total belong to this run; skipped is what earlier
+    runs had done; planned is everything this run was to do, in order.
+    """
+
+    planned: Sequence[Job] = ()
+    skipped: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    failures: list[Row] = field(default_factory=list)
+    labelled: int = 0
+    bytes: int = 0
+    audio: float = 0.0
+    wall: float = 0.0
+    cpu: dict[str, float] = field(default_factory=dict)
+    cpu_total: float = 0.0
+    stopped_early: bool = False
+
+    def add(self, row: Row) -> None:
+        """Count a row of this run."""
+        self.outcomes[row.outcome] += 1
+        self.labelled += 1
+        self.bytes += row.size
+        self.audio += row.seconds
+        for name, value in row.cpu.items():
+            self.cpu[name] = self.cpu.get(name, 0.0) + value
+        if row.failed:
+            self.failures.append(row)
+
+    def keep(self, row: Row) -> None:
+        """Count a row of an earlier run that stays as it is."""
+        self.outcomes[row.outcome] += 1
+        self.skipped += 1
+        if row.failed:
+            self.failures.append(row)
+
+    @property
+    def exit_code(self) -> int:
+        """0: every input has its labels; 1: some failed, now or in an earlier run, or were not reached."""
+        return 1 if self.failures or self.stopped_early else 0
+
+    @property
+    def speed(self) -> float:
+        """Seconds of audio per second of wall clock."""
+        return self.audio / self.wall if self.wall else 0.0
+
+    @property
+    def speed_per_core(self) -> float:
+        """Seconds of audio per CPU second of all processes together."""
+        return self.audio / self.cpu_total if self.cpu_total else 0.0
+
+    def shares(self) -> dict[str, float]:
+        """Part of the CPU seconds that each stage took, "rest" included; sums to 1."""
+        named = {name: self.cpu.get(name, 0.0) for name in STAGES}
+        total = max(self.cpu_total, sum(named.values()))
+        if not total:
+            return {}
+        return {**{name: value / total for name, value in named.items()}, "rest": 1 - sum(named.values()) / total}
+
+    def lines(self, profile: bool = False) -> list[str]:
+        """The closing report, one sentence a line; with ``profile`` the CPU seconds of every stage."""
+        counts = ", ".join(f"{self.outcomes[name]} {name}" for name in OUTCOMES if self.outcomes[name]) or "no files"
+        earlier = f" ({self.skipped} from earlier runs)" if self.skipped else ""
+        text = [f"outcomes  {counts}{earlier}"]
+        if self.labelled:
+            text.append(
+                f"speed     {self.audio / 3600:.2f} h of audio in {span(self.wall)}: {self.speed:.0f} x real time, "
+                f"{self.speed_per_core:.0f} x per core"
+            )
+        if shares := self.shares():
+            if profile:
+                for name, share in shares.items():
+                    text.append(f"cpu       {share * self.cpu_total:9.2f} s  {share:6.1%}  {STAGE_WORDS[name]}")
+            else:
+                text.append("cpu       " + ", ".join(f"{STAGE_WORDS[n]} {share:.0%}" for n, share in shares.items()))
+        return text
+
+
+class LabellingInterrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM ended a run in order: what was finished is in the manifest, nothing is half-written."""
+
+    def __init__(self, signum: int, summary: Summary) -> None:
+        super().__init__(signum)
+        self.signum = signum
+        self.summary = summary
+
+
+class OutputError(ChordfastError):
+    """Labels or the manifest cannot be written; what was written before is whole and counts at the next start."""
+
+
+def span(seconds: float) -> str:
+    """A duration for people: "42 s", "3 min 05 s", "2 h 10 min"."""
+    whole = round(seconds)
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
