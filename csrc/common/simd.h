@@ -1,0 +1,54 @@
+// Vectors of CF_WIDTH floats by the compiler's vector extensions; included only inside per-level sources (no std headers,
+// so that no inline function compiled for AVX-512 can be linked into code that runs elsewhere).
+#pragma once
+
+#if defined(__AVX512F__)
+#define CF_WIDTH 16
+#elif defined(__AVX2__)
+#define CF_WIDTH 8
+#else
+#define CF_WIDTH 4
+#endif
+
+typedef float cf_vec __attribute__((vector_size(CF_WIDTH * 4), aligned(4), may_alias));
+typedef float cf_reg __attribute__((vector_size(CF_WIDTH * 4)));
+typedef double cf_pairs __attribute__((vector_size(CF_WIDTH * 4)));
+
+#if CF_WIDTH == 16
+#define CF_REVERSE(a) __builtin_shufflevector(a, a, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
+#define CF_ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define CF_ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#define CF_EVEN(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
+#define CF_ODD(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)
+#elif CF_WIDTH == 8
+#define CF_REVERSE(a) __builtin_shufflevector(a, a, 7, 6, 5, 4, 3, 2, 1, 0)
+#define CF_ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define CF_ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#define CF_EVEN(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14)
+#define CF_ODD(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15)
+#else
+#define CF_REVERSE(a) __builtin_shufflevector(a, a, 3, 2, 1, 0)
+#define CF_ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define CF_ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#define CF_EVEN(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6)
+#define CF_ODD(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7)
+#endif
+
+static inline cf_reg cf_load(const float* p) { return *(const cf_vec*)p; }
+static inline void cf_store(float* p, cf_reg v) { *(cf_vec*)p = v; }
+
+// Two floats (p[0], p[1]) repeated over the whole vector: one broadcast load of 64 bits.
+static inline cf_reg cf_broadcast_pair(const float* p) {
+  double pair;
+  __builtin_memcpy(&pair, p, sizeof pair);
+  cf_pairs all = pair - (cf_pairs){};
+  return (cf_reg)all;
+}
+
+static inline float cf_sum(cf_reg v) {
+  float lanes[CF_WIDTH];
+  cf_store(lanes, v);
+  for (int step = CF_WIDTH / 2; step > 0; step /= 2)
+    for (int i = 0; i < step; ++i) lanes[i] += lanes[i + step];
+  return lanes[0];
+}
