@@ -1,1 +1,32 @@
-"""Being written."""
+"""From class posteriors to chord segments: windows, votes, smoothing, Viterbi, segments. Imports no torch."""
+
+from __future__ import annotations
+
+from ..ops.viterbi import viterbi
+from .chordmini import chordmini_classes, chordmini_lab
+from .options import DecodingOptions, options_hash
+from .pipeline import FRAME_PERIOD, decode, frame_classes
+from .segments import Segments, merge_short, segments
+from .smoothing import majority, smooth
+from .windows import average, softmax, stride_of, vote, windows
+
+__all__ = [
+    "FRAME_PERIOD",
+    "DecodingOptions",
+    "Segments",
+    "average",
+    "chordmini_classes",
+    "chordmini_lab",
+    "decode",
+    "frame_classes",
+    "majority",
+    "merge_short",
+    "options_hash",
+    "segments",
+    "smooth",
+    "softmax",
+    "stride_of",
+    "viterbi",
+    "vote",
+    "windows",
+]

@@ -90,5 +90,9 @@ def _reason(array: NDArray[Any], place: str) -> str:
         )
     empty = np.isneginf(array).all(axis=1)
     if empty.any():
-        return f"log_probs is -inf for every class at {place}frame {int(np.argmax(empty))}; leave at least one class possible"
-    return f"{place or 'the sequence: '}no path has a probability above zero; allow more classes, initial states or transitions"
+        frame = int(np.argmax(empty))
+        return f"log_probs is -inf for every class at {place}frame {frame}; leave at least one class possible"
+    return (
+        f"no path through {place.rstrip(', ') or 'log_probs'} has a probability above zero; "
+        "allow more classes, initial states or transitions"
+    )

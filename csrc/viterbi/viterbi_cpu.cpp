@@ -1,5 +1,5 @@
-// Viterbi in O(frames * classes). With equal off-diagonal transitions the best predecessor of state k other than k itself
-// is the best state of all or, for the best state, the second best: a frame has two candidates, not K x K pairs. And
+// Viterbi in O(frames * classes). With equal off-diagonal transitions the best predecessor of state k other than k
+// itself is the best state of all or, for the best state, the second best: a frame has two candidates, not K. And
 // instead of K back-pointers a frame, every state carries the frame at which its current stay began; the back-trace
 // only ever looks that up for the two candidates of a frame, and jumps from stay to stay.
 #include "viterbi/viterbi.h"
@@ -72,7 +72,7 @@ int64_t find(const double* score, double value, int64_t skip) {
 }
 
 // One frame for states [begin, end): stay in k, or come from the candidate whose score is `cross`. A candidate of lower
-// index than k also wins a tie (`or_equal`), one of higher index does not. `entry` holds frame numbers, exact in double.
+// index than k also wins a tie (`or_equal`), one of higher index does not. `entry` holds whole frame numbers.
 template <bool or_equal, class T>
 void advance(const T* observed, double log_stay, double cross, double frame, int64_t begin, int64_t end, double* total,
              double* entry) {
