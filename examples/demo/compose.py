@@ -14,23 +14,23 @@ BPM = 100
 BEATS = 4  # a bar
 BEAT = 60 / BPM  # seconds
 TICKS = 480  # a beat
-TAIL = 1.8  # seconds of silence after the last bar
+TAIL = 2.4  # seconds of silence after the last bar
 
 # One section a line, chords of a bar share it equally. "N" is the count-in: drum sticks, no pitch.
 CHART = """
 count | N
-A     | C:maj | C:aug     | C:maj6 | C:7       | F:maj7 | F:min6   | C:maj/5    | G:sus4 G:7
-B     | A:min | A:minmaj7 | A:min7 | D:sus2 D:maj | F#:dim7 | B:hdim7 | E:7      | A:min
-C     | D:min7 | B:dim    | C:maj7 | C:maj
+A     | C:maj  | C:aug     | C:maj6       | C:7    | F:maj7  | F:min6  | G:sus4 | G:7
+B     | A:min  | A:minmaj7 | A:min7       | D:sus2 | F#:dim7 | B:hdim7 | E:7    | A:min
+C     | D:min7 | B:dim     | C:maj7 F:maj | C:maj
 """
 
 # The tune, bar for bar with the chart: note and length in beats, "-" rests.
 TUNE = """
 count | -
-A     | E5 3 G5 1 | G#5 3 E5 1 | A5 2 G5 1 E5 1 | A#5 3 G5 1 | A5 2 E5 2 | G#5 2 D5 2 | G5 3 E5 1 | C5 2 B4 1 F5 1
-B     | E5 1.5 A5 0.5 C6 2 | G#5 3 E5 1 | G5 3 E5 1 | E5 2 F#5 2 | C6 2 A5 1 D#5 1 | F5 2 A5 1 D5 1 | E5 2 G#5 1 B5 1 | A5 4
-C     | F5 2 A5 1 C6 1 | B5 2 F5 1 D5 1 | E5 2 G5 1 B5 1 | C6 4
-"""  # noqa: E501
+A     | E5 3 G5 1 | G#5 3 E5 1 | A5 2 G5 1 E5 1 | A#5 3 G5 1 | A5 2 E5 2 | G#5 2 D5 2 | D5 1 C5 3 | B4 2 F5 1 D5 1
+B     | E5 2 C6 2 | G#5 3 E5 1 | G5 3 E5 1 | E5 3 A5 1 | D#6 2 C6 1 A5 1 | F5 2 A5 1 D5 1 | E5 2 G#5 1 B5 1 | A5 4
+C     | F5 2 A5 1 C6 1 | B5 2 F5 1 D5 1 | E5 1 B5 1 A5 2 | C6 4
+"""
 
 PITCH = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 INTERVALS = {
@@ -83,13 +83,10 @@ def chords() -> list[tuple[float, float, str, str]]:
     return out
 
 
-def tones(label: str) -> tuple[int, tuple[int, ...]]:
-    """Bass pitch class and the chord's pitch classes, root first."""
-    symbol, _, bass = label.partition("/")
-    root_name, _, quality = symbol.partition(":")
-    root = pitch_class(root_name)
-    classes = tuple((root + step) % 12 for step in INTERVALS[quality])
-    return (classes[2] if bass == "5" else root), classes
+def tones(label: str) -> tuple[int, ...]:
+    """The chord's pitch classes, root first."""
+    root, _, quality = label.partition(":")
+    return tuple((pitch_class(root) + step) % 12 for step in INTERVALS[quality])
 
 
 def voicing(classes: tuple[int, ...], before: tuple[int, ...], low: int = 54, high: int = 71) -> tuple[int, ...]:
@@ -114,22 +111,23 @@ def accompany() -> dict[str, list[Note]]:
         if label == "N":
             parts["drums"] += [(onset + i, 0.2, STICKS, 96 if i == 0 else 76) for i in range(int(length))]
             continue
-        bass_class, classes = tones(label)
+        classes = tones(label)
         before = voicing(classes, before)
         last = onset + length == end
-        low = 33 + (bass_class - 33) % 12
-        root, fifth = low, low + (classes[2] - bass_class) % 12
+        low = 33 + (classes[0] - 33) % 12
         parts["strings"] += [(onset, length, p, 62) for p in before]
         if last:
             parts["keys"] += [(onset, length, p, 74) for p in before]
             parts["guitar"] += [(onset + 0.06 * i, length - 0.06 * i, p, 74) for i, p in enumerate(before)]
-            parts["bass"].append((onset, length, root, 92))
+            parts["bass"].append((onset, length, low, 92))
             parts["drums"] += [(onset, 0.3, KICK, 90), (onset, 0.3, RIDE, 66)]
             continue
         for half in range(0, int(length), 2):
             at = onset + half
-            parts["keys"] += [(at, 1.4, p, 74) for p in before] + [(at + 1.5, 0.45, p, 60) for p in before]
-            parts["bass"] += [(at, 1.4, fifth if half else root, 92), (at + 1.5, 0.45, root, 78)]
+            # The last tone of the spelling is the one that tells a sixth or seventh chord from its triad.
+            parts["keys"] += [(at, 1.4, p, 94 if p % 12 == classes[-1] else 74) for p in before]
+            parts["keys"] += [(at + 1.5, 0.45, p, 60) for p in before]
+            parts["bass"] += [(at, 1.4, low, 92), (at + 1.5, 0.45, low + 12, 78)]
             parts["drums"] += [(at, 0.2, KICK, 92), (at + 1, 0.2, SNARE, 58)]
         if section != "A":
             order = (*before, *before[-2:0:-1])

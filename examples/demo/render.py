@@ -24,7 +24,7 @@ QUALITY = 0.72  # libsndfile's compression level: 0 is largest, 1 smallest
 
 
 def main() -> None:
-    here = Path(__file__).parent
+    here = Path(__file__).resolve().parent
     soundfont = sys.argv[1]
     out = Path(sys.argv[2]) if len(sys.argv) > 2 else here.parents[1] / "chordfast" / "data" / "demo.ogg"
     end = float((here / "demo.lab").read_text().split()[-2])
@@ -44,7 +44,8 @@ def main() -> None:
         # libvorbis takes a call's samples on the stack: small blocks.
         for start in range(0, len(audio), RATE):
             handle.write(audio[start : start + RATE])
-    shutil.copyfile(here / "demo.lab", out.with_suffix(".lab"))
+    if out.parent.resolve() != here:
+        shutil.copyfile(here / "demo.lab", out.with_suffix(".lab"))
 
 
 if __name__ == "__main__":
