@@ -73,7 +73,7 @@ if TYPE_CHECKING:
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 @click.pass_context
 def label(
-    ctx: click.Context, inputs: tuple[str, ...], output: str, formats: tuple[str, ...], model: str, offline: bool,
+    ctx: click.Context, *, inputs: tuple[str, ...], output: str, formats: tuple[str, ...], model: str, offline: bool,
     decoder: str | None, min_duration: float | None, quality: str, root: str | None, jobs: int | None,
     threads: int | None, timeout: float, memory_limit: float, dry_run: bool, force: bool, retry_failed: bool,
     fail_fast: bool, profile: bool, quiet: bool,

@@ -6,7 +6,6 @@ import hashlib
 import os
 import time
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -17,11 +16,10 @@ from ..ops.cqt import CqtStream, cqt
 from ..ops.feature_plan import BTC, FeaturePlan
 from ..ops.ingest import IngestStream, ingest
 
-Quality = Literal["relaxed", "exact"]
 QUALITIES = ("relaxed", "exact")
 
 SILENCE_PEAK = 1e-4
-"""Mono peak (full scale 1) below which a recording is silent: -80 dBFS, three steps of 16 bits, so dither is silence."""
+"""Mono peak (full scale 1) below which a recording is silent: -80 dBFS, three steps of 16 bits, more than dither."""
 
 
 @dataclass
@@ -57,7 +55,7 @@ def features_hash(plan: FeaturePlan, quality: str) -> str:
 
 def extract(
     source: str | os.PathLike[str] | np.ndarray, sr: float | None = None, plan: FeaturePlan = BTC,
-    quality: Quality = "relaxed",
+    quality: str = "relaxed",
 ) -> np.ndarray:  # fmt: skip
     """Constant-Q features, float32 [T, n_bins], of a file or of samples.
 
@@ -74,7 +72,7 @@ def extract(
     return cqt(ingest(_checked(source, sr), sr, quality, target=plan.sample_rate), plan)
 
 
-def extract_samples(pcm: np.ndarray, sr: float | None, plan: FeaturePlan = BTC, quality: Quality = "relaxed") -> Song:
+def extract_samples(pcm: np.ndarray, sr: float | None, plan: FeaturePlan = BTC, quality: str = "relaxed") -> Song:
     """Features of samples with their rate, as `extract` takes them, and what `extract_song` tells about a file."""
     check_quality(quality)
     values = _checked(pcm, sr)
@@ -85,7 +83,7 @@ def extract_samples(pcm: np.ndarray, sr: float | None, plan: FeaturePlan = BTC, 
     return flow.song(features, len(values) / sr, "ok", [], "")
 
 
-def extract_song(path: str | os.PathLike[str], plan: FeaturePlan = BTC, quality: Quality = "relaxed") -> Song:
+def extract_song(path: str | os.PathLike[str], plan: FeaturePlan = BTC, quality: str = "relaxed") -> Song:
     """Features of a file of any length, read block by block.
 
     A file that breaks off after at least one hop is "truncated" and gives what could be read; AudioError when
@@ -124,7 +122,7 @@ def extract_song(path: str | os.PathLike[str], plan: FeaturePlan = BTC, quality:
 class _Flow:
     """PCM blocks to features, with the CPU time of each stage."""
 
-    def __init__(self, sr: float, channels: int, plan: FeaturePlan, quality: Quality) -> None:
+    def __init__(self, sr: float, channels: int, plan: FeaturePlan, quality: str) -> None:
         self.plan = plan
         self.seconds = {"decode": 0.0, "ingest": 0.0, "cqt": 0.0}
         self.n_samples = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,10 +88,11 @@ def label_folder(
     )
     names = output_names([source.key for source in sources], formats)
     if dry_run:
-        return plan(sources, names, manifest.read(out / manifest.NAME), identity, out, force, retry_failed)
+        rows = manifest.read(out / manifest.NAME)
+        return Planner(rows, identity, out, force, retry_failed).summary(sources, names)
     _spare_foreign_labels(out, names, force)
     with Manifest(out) as book:
-        summary = plan(sources, names, book.rows, identity, out, force, retry_failed)
+        summary = Planner(book.rows, identity, out, force, retry_failed).summary(sources, names)
         if summary.planned:
             Runner(
                 summary=summary, out=out, manifest=book, recogniser=recogniser, options=options, identity=identity,
@@ -101,48 +103,48 @@ def label_folder(
     return summary
 
 
-def plan(
-    sources: Sequence[Source], names: dict[str, dict[str, str]], rows: dict[str, Row], identity: Identity, out: Path,
-    force: bool, retry_failed: bool,
-) -> Summary:  # fmt: skip
-    """Split the sources into what is to do, with the reason, and what earlier runs settled."""
-    jobs, summary = [], Summary()
-    for source in sources:
-        row = rows.get(source.key)
-        outputs = names[source.key]
-        why = "--force" if force else reason(source, row, outputs, identity, out, retry_failed)
-        if why or row is None:
-            jobs.append(Job(source, outputs, why))
-        else:
-            summary.keep(row)
-    summary.planned = jobs
-    return summary
+@dataclass(frozen=True)
+class Planner:
+    """Decides what must be labelled (again): what earlier runs left, and what this one asks for."""
 
+    rows: dict[str, Row]
+    identity: Identity
+    out: Path
+    force: bool = False
+    retry_failed: bool = False
 
-def reason(
-    source: Source, row: Row | None, outputs: dict[str, str], identity: Identity, out: Path, retry_failed: bool
-) -> str:
-    """Why a recording must be labelled (again), in words; "" when its row still holds."""
-    if row is None:
-        return "new"
-    if (row.size, row.mtime_ns) != (source.size, source.mtime_ns):
-        return "the recording has changed"
-    if row.model_hash != identity.model_hash:
-        return "another model" if row.model != identity.model else "the model's weights have changed"
-    if row.features_hash != identity.features_hash:
-        return "other features"
-    if row.options_hash != identity.options_hash:
-        return "other decoding options"
-    if row.failed:
-        return f"failed before: {row.outcome}" if retry_failed else ""
-    if row.seconds <= 0:
-        return ""  # too short for any label
-    for name, relative in outputs.items():
-        if row.outputs.get(name) != relative:
-            return f"no {name} yet"
-        if not (out / relative).is_file():
-            return f"{relative} is missing"
-    return ""
+    def summary(self, sources: Sequence[Source], names: dict[str, dict[str, str]]) -> Summary:
+        """Split the sources into what is to do, with the reason, and what earlier runs settled."""
+        jobs, summary = [], Summary()
+        for source in sources:
+            row = self.rows.get(source.key)
+            why = self.reason(source, names[source.key])
+            if why or row is None:
+                jobs.append(Job(source, names[source.key], why))
+            else:
+                summary.keep(row)
+        summary.planned = jobs
+        return summary
+
+    def reason(self, source: Source, outputs: dict[str, str]) -> str:
+        """Why a recording must be labelled (again), in words; "" when its row still holds."""
+        row = self.rows.get(source.key)
+        if row is None:
+            return "new"
+        reasons = [
+            (self.force, "--force"),
+            ((row.size, row.mtime_ns) != (source.size, source.mtime_ns), "the recording has changed"),
+            (row.model != self.identity.model, f"model {self.identity.model} instead of {row.model}"),
+            (row.model_hash != self.identity.model_hash, "the model's weights have changed"),
+            (row.features_hash != self.identity.features_hash, "other features"),
+            (row.options_hash != self.identity.options_hash, "other decoding options"),
+            (row.failed and self.retry_failed, f"failed before: {row.outcome}"),
+        ]
+        if not row.failed and row.seconds > 0:  # otherwise there are no label files
+            for name, relative in outputs.items():
+                reasons.append((row.outputs.get(name) != relative, f"no {name} yet"))
+                reasons.append((not (self.out / relative).is_file(), f"{relative} is missing"))
+        return next((why for applies, why in reasons if applies), "")
 
 
 def _spare_foreign_labels(out: Path, names: dict[str, dict[str, str]], force: bool) -> None:

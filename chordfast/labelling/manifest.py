@@ -1,4 +1,4 @@
-"""``manifest.jsonl``: one JSON row per recording; the last row of a path counts. Written so that a crash costs no row."""
+"""``manifest.jsonl``: a JSON row per recording, the last one of a path counts; a crash costs no written row."""
 
 from __future__ import annotations
 

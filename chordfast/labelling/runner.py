@@ -169,7 +169,8 @@ class Runner:
         last = not self._waiting and not self._pool.busy()
         if frames < self.batch_frames and not last and time.monotonic() - self._ready_since < BATCH_WAIT:
             return
-        songs, taken = [], 0
+        songs: list[tuple[Job, Result]] = []
+        taken = 0
         while self._ready and (not songs or taken + _frames(self._ready[0][1]) <= self.batch_frames):
             songs.append(self._ready.pop(0))
             taken += _frames(songs[-1][1])
@@ -192,12 +193,12 @@ class Runner:
 
     def _process(self, batch: Batch) -> None:
         """In the model thread: posteriors of the whole batch, then labels song by song."""
-        seen = [(job, result) for job, result in batch.songs if result.features is not None]
+        seen = {job.source.key: result.features for job, result in batch.songs if result.features is not None}
         began = time.process_time()
-        found = recognise.posteriors(self.recogniser, [result.features for _, result in seen]) if seen else []
+        found = recognise.posteriors(self.recogniser, list(seen.values())) if seen else []
         spent = time.process_time() - began
-        total = sum(_frames(result) for _, result in seen) or 1
-        by_key = {job.source.key: values for (job, _), values in zip(seen, found, strict=True)}
+        total = max(batch.frames, 1)
+        by_key = dict(zip(seen, found, strict=True))
         for job, result in batch.songs:
             if self._abandon:
                 return

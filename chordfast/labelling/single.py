@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def label(
     source: str | os.PathLike[str] | np.ndarray,
     sr: float | None = None,
-    model: str | Recogniser = "crema",
+    model: str | os.PathLike[str] | Recogniser = "crema",
+    *,
     options: DecodingOptions | None = None,
     offline: bool = False,
     quality: str = "relaxed",
@@ -36,20 +37,21 @@ def label(
     ``meta["outcome"]`` and ``meta["note"]`` say so. AudioError when the file cannot be read, ModelError without
     weights, UsageError when the arguments do not fit.
     """
-    is_path = isinstance(source, str | os.PathLike)
-    if is_path and sr is not None:
-        raise UsageError("sr is read from the file; give it with samples only")
     recogniser = recognise.find_recogniser(model, offline)
     options = options if options is not None else DecodingOptions()
-    if is_path:
+    if isinstance(source, str | os.PathLike):
+        if sr is not None:
+            raise UsageError("sr is read from the file; give it with samples only")
+        name = os.path.basename(os.fspath(source)).encode("utf-8", "replace").decode("utf-8")
         song = extract_song(source, recogniser.plan, quality)
     else:
+        name = ""
         song = extract_samples(source, sr, recogniser.plan, quality)
     found = None
     if song.outcome in ("ok", "truncated"):
         found = recognise.posteriors(recogniser, [song.features])[0]
     meta = {
-        "file": os.path.basename(os.fspath(source)) if is_path else "",
+        "file": name,
         "outcome": song.outcome,
         "note": song.note,
         "model": recogniser.name,

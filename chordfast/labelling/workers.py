@@ -173,7 +173,7 @@ class Pool:
 
     def overdue(self) -> list[tuple[Any, Result]]:
         """Songs that took longer than the timeout; their workers are killed and replaced."""
-        late = []
+        late: list[tuple[Any, Result]] = []
         if self.timeout is None:
             return late
         now = time.monotonic()
