@@ -36,7 +36,19 @@ if TYPE_CHECKING:
     from .twoe1d import TwoE1D as TwoE1D
     from .twoe1d import TwoE1DConfig as TwoE1DConfig
 
-__all__ = [*_LAZY]
+__all__ = [
+    "BTC",
+    "BTCConfig",
+    "Checkpoint",
+    "ChordModel",
+    "LoadReport",
+    "TwoE1D",
+    "TwoE1DConfig",
+    "convert",
+    "load_checkpoint",
+    "load_model",
+    "save_checkpoint",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,9 +7,10 @@ output layer owns but never uses is kept as tensors only.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +26,7 @@ LN_EPSILON = 1e-6
 class BTCConfig:
     """Sizes and dropout rates; the defaults are the published large-vocabulary model's.
 
-    Raises UsageError for sizes below 1, a head count that does not divide ``hidden_size``, an odd
+    Raises UsageError for sizes outside 1 … 65536, a head count that does not divide ``hidden_size``, an odd
     ``hidden_size``, or a dropout rate outside [0, 1).
     """
 
@@ -47,8 +48,8 @@ class BTCConfig:
             if field.name.endswith("_dropout"):
                 if not 0 <= value < 1:
                     raise UsageError(f"BTC: {field.name} is {value}, give a rate of at least 0 and below 1")
-            elif value < 1:
-                raise UsageError(f"BTC: {field.name} is {value}, give at least 1")
+            elif not 1 <= value <= 65536:
+                raise UsageError(f"BTC: {field.name} is {value}, give 1 to 65536")
         if self.hidden_size % self.num_heads or self.hidden_size % 2:
             raise UsageError(
                 f"BTC: {self.num_heads} heads do not fit a hidden size of {self.hidden_size}, "
@@ -324,12 +325,25 @@ class BTC(ChordModel):
         return asdict(self.config)
 
     @classmethod
+    def from_checkpoint(
+        cls, path: str | os.PathLike[str], compat: str | None = None, *, classes: int | None = None
+    ) -> Self:
+        """Read a checkpoint of any published layout into a new network in evaluation mode (float32, CPU).
+
+        Never executes a pickle, loads strictly, sets ``mean`` and ``std``; ``classes`` demands 25 or 170. Raises
+        ModelError, naming the file and what is wrong, when it is unreadable or does not hold a BTC.
+        """
+        from .checkpoints import build, load_checkpoint
+
+        return cast(Self, build(load_checkpoint(path), cls, classes=classes, compat=compat))
+
+    @classmethod
     def from_state(
         cls, state: Mapping[str, Tensor], stored: Mapping[str, Any], compat: str | None = None, **options: Any
     ) -> Self:
         """A BTC of the sizes that the tensors of ``state`` show; heads, window and dropouts come from ``stored``."""
-        if options:
-            raise UsageError(f"BTC has no option {', '.join(options)}, leave it out")
+        if given := [name for name, value in options.items() if value is not None]:
+            raise UsageError(f"BTC has no option {', '.join(given)}, leave it out")
         prefix = "self_attn_layers.self_attn_layers."
         hidden, n_bins = state["self_attn_layers.embedding_proj.weight"].shape
         convolution = state[f"{prefix}0.attn_block.positionwise_convolution.layers.0.conv.weight"]

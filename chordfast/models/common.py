@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -65,19 +64,6 @@ class ChordModel(nn.Module):
     ) -> Self:
         """An uninitialised network of the shape that ``state`` implies; ``stored`` fills in what shapes cannot tell."""
         raise NotImplementedError
-
-    @classmethod
-    def from_checkpoint(cls, path: str | os.PathLike[str], compat: str | None = None, **options: Any) -> Self:
-        """Read a checkpoint file into a new network in evaluation mode (float32, CPU).
-
-        Never executes a pickle, loads strictly, sets ``mean`` and ``std``. Raises ModelError, naming the
-        file and what is wrong, when the file is unreadable or does not hold this architecture.
-        """
-        from .checkpoints import build, load_checkpoint
-
-        model = build(load_checkpoint(path), cls, compat=compat, **options)
-        assert isinstance(model, cls)
-        return model
 
     def _check_input(self, x: Tensor, mask: Tensor | None) -> None:
         name = type(self).__name__

@@ -7,10 +7,11 @@ head counts – which no tensor shape tells – are explicit.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar, Literal, Self, overload
+from typing import Any, ClassVar, Literal, Self, cast, overload
 
 import torch
 import torch.nn.functional as F
@@ -263,6 +264,25 @@ class TwoE1D(ChordModel):
     def config_dict(self) -> dict[str, Any]:
         """The configuration, heads included, as plain values, as written into a checkpoint."""
         return asdict(self.config)
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: str | os.PathLike[str],
+        heads: str | tuple[int, int, int] | None = None,
+        compat: str | None = None,
+        *,
+        classes: int | None = None,
+    ) -> Self:
+        """Read a checkpoint of any published layout into a new network in evaluation mode (float32, CPU).
+
+        ``heads`` as in ``from_state``. Never executes a pickle, loads strictly, sets ``mean`` and ``std``; ``classes``
+        demands 25 or 170. Raises ModelError, naming the file and what is wrong, when it is unreadable or does not
+        hold a 2E1D, UsageError for ``heads`` that do not fit.
+        """
+        from .checkpoints import build, load_checkpoint
+
+        return cast(Self, build(load_checkpoint(path), cls, classes=classes, heads=heads, compat=compat))
 
     @classmethod
     def from_state(
