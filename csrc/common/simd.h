@@ -2,6 +2,14 @@
 // so that no inline function compiled for AVX-512 can be linked into code that runs elsewhere).
 #pragma once
 
+#if defined(__x86_64__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpragmas"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12's own header, a false alarm
+#include <immintrin.h>
+#pragma GCC diagnostic pop
+#endif
+
 #if defined(__AVX512F__)
 #define CF_WIDTH 16
 #elif defined(__AVX2__)
@@ -12,6 +20,7 @@
 
 typedef float cf_vec __attribute__((vector_size(CF_WIDTH * 4), aligned(4), may_alias));
 typedef float cf_reg __attribute__((vector_size(CF_WIDTH * 4)));
+typedef int cf_int __attribute__((vector_size(CF_WIDTH * 4)));
 typedef double cf_pairs __attribute__((vector_size(CF_WIDTH * 4)));
 
 #if CF_WIDTH == 16
@@ -51,4 +60,17 @@ static inline float cf_sum(cf_reg v) {
   for (int step = CF_WIDTH / 2; step > 0; step /= 2)
     for (int i = 0; i < step; ++i) lanes[i] += lanes[i + step];
   return lanes[0];
+}
+
+static inline cf_reg cf_sqrt(cf_reg v) {
+#if defined(__AVX512F__)
+  return (cf_reg)_mm512_sqrt_ps((__m512)v);
+#elif defined(__AVX2__)
+  return (cf_reg)_mm256_sqrt_ps((__m256)v);
+#elif defined(__x86_64__)
+  return (cf_reg)_mm_sqrt_ps((__m128)v);
+#else
+  for (int i = 0; i < CF_WIDTH; ++i) v[i] = __builtin_sqrtf(v[i]);
+  return v;
+#endif
 }

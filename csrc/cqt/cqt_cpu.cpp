@@ -79,9 +79,13 @@ extern "C" cf_status cf_cqt_plan_create(const cf_cqt_filters* f, cf_cqt_plan** o
     plan->direct = padded(f->direct, f->n_direct, 2 * f->bins, plan->lanes);
     plan->octave = padded(f->octave, f->n_fft, 2 * f->bins, plan->lanes);
     plan->scale.assign(f->scale, f->scale + f->n_octaves * f->bins);
+    plan->scale.resize(plan->scale.size() + 16, 0.0f);  // read, never used, by the last vector
     plan->decimation.assign(chordfast::kFirPadded, 0.0f);
     for (int i = -chordfast::kFirReach; i <= chordfast::kFirReach; ++i)
       plan->decimation[i + chordfast::kFirReach] = f->decimation[i < 0 ? -i : i];
+    plan->short_decimation.assign(chordfast::kShortPadded, 0.0f);
+    std::copy_n(&plan->decimation[chordfast::kFirReach - chordfast::kShortReach], 2 * chordfast::kShortReach + 1,
+                plan->short_decimation.begin());
     plan->half_band.assign(f->half_band, f->half_band + 7);
     plan->kernels = &kernels();
     *out = plan.release();

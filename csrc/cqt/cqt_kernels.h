@@ -5,13 +5,13 @@
 
 namespace chordfast {
 
-enum { kTile = 8, kBlock = 128, kFirReach = 194 };
+enum { kTile = 8, kBlock = 128 };
 
 struct CqtKernels {
   // out[i] = half-band filter of x at 2i; reads x[2i - 13 ... 2i + 13] and up to 32 floats further.
   void (*half_band)(const float* x, float* out, int64_t n, const float* taps);
-  // out[i] = sum over the decimation filter at x + stride*i; taps [padded], reads x[-194 ... -194 + padded).
-  void (*fir)(const float* x, int stride, float* out, int n, const float* taps, int padded);
+  // out[i] = sum_j taps[j] x[2i - reach + j], j < padded (a multiple of 32).
+  void (*fir)(const float* x, float* out, int n, const float* taps, int reach, int padded);
   // sums[f][lane] += folded product of kTile frames, frame f centred at x + f*hop; `mirror` is the offset of the sample that
   // is mirrored into x[1]; taps must be a multiple of 16 and coefficients [taps][lanes].
   void (*octave)(const float* x, int64_t hop, int mirror, const float* coefficients, int taps, int lanes, float* sums,

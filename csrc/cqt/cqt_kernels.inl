@@ -6,39 +6,69 @@
 namespace chordfast {
 namespace CF_LEVEL {
 
+// Store the first n lanes (all if n is larger).
+static inline void store_first(float* to, cf_reg v, int64_t n) {
+  if (n >= CF_WIDTH) {
+    cf_store(to, v);
+    return;
+  }
+  float lanes[CF_WIDTH];
+  cf_store(lanes, v);
+  for (int k = 0; k < n; ++k) to[k] = lanes[k];
+}
+
+#if CF_WIDTH == 16
+// Lanes kShift ... kShift + 15 of the 32 lanes (a, b): one instruction, where an unaligned load would cross a cache line.
+template <int kShift>
+static inline cf_reg shifted(cf_reg a, cf_reg b) {
+  return (cf_reg)_mm512_alignr_epi32((__m512i)b, (__m512i)a, kShift);  // GCC 12 makes two-source permutes of shuffles
+}
+#endif
+
 static void half_band(const float* x, float* out, int64_t n, const float* taps) {
+#if CF_WIDTH == 16
+  // odd[i] = x[2i + 1]; `before`, `now`, `after` hold odd[i - 16 ...], odd[i ...], odd[i + 16 ...]
+  cf_reg before = CF_ODD(cf_load(x - 32), cf_load(x - 16));
+  cf_reg low = cf_load(x), high = cf_load(x + 16);
+  for (int64_t i = 0; i < n; i += CF_WIDTH) {
+    const cf_reg even = CF_EVEN(low, high), now = CF_ODD(low, high);
+    low = cf_load(x + 2 * i + 32);
+    high = cf_load(x + 2 * i + 48);
+    const cf_reg after = CF_ODD(low, high);
+    cf_reg sum = even * 0.5f, rest = taps[0] * (now + shifted<15>(before, now));
+    sum += taps[1] * (shifted<1>(now, after) + shifted<14>(before, now));
+    rest += taps[2] * (shifted<2>(now, after) + shifted<13>(before, now));
+    sum += taps[3] * (shifted<3>(now, after) + shifted<12>(before, now));
+    rest += taps[4] * (shifted<4>(now, after) + shifted<11>(before, now));
+    sum += taps[5] * (shifted<5>(now, after) + shifted<10>(before, now));
+    rest += taps[6] * (shifted<6>(now, after) + shifted<9>(before, now));
+    store_first(out + i, sum + rest, n - i);
+    before = now;
+  }
+#else
   enum { kRun = 512, kPad = 8 };
   float even[kRun + CF_WIDTH], odd[kRun + 2 * kPad + 2 * CF_WIDTH];
   for (int64_t start = 0; start < n; start += kRun) {
     const int run = n - start < kRun ? (int)(n - start) : kRun;
     const float* block = x + 2 * start;
     // odd[i + kPad] = block[2i + 1] for i = -7 ... run + 6
-    for (int i = -kPad; i < run + kPad; i += CF_WIDTH) {
-      const cf_reg low = cf_load(block + 2 * i), high = cf_load(block + 2 * i + CF_WIDTH);
-      cf_store(odd + kPad + i, CF_ODD(low, high));
-    }
-    for (int i = 0; i < run; i += CF_WIDTH) {
-      const cf_reg low = cf_load(block + 2 * i), high = cf_load(block + 2 * i + CF_WIDTH);
-      cf_store(even + i, CF_EVEN(low, high));
-    }
+    for (int i = -kPad; i < run + kPad; i += CF_WIDTH)
+      cf_store(odd + kPad + i, CF_ODD(cf_load(block + 2 * i), cf_load(block + 2 * i + CF_WIDTH)));
+    for (int i = 0; i < run; i += CF_WIDTH)
+      cf_store(even + i, CF_EVEN(cf_load(block + 2 * i), cf_load(block + 2 * i + CF_WIDTH)));
     for (int i = 0; i < run; i += CF_WIDTH) {
       cf_reg sum = cf_load(even + i) * 0.5f;
       for (int p = 0; p < 7; ++p)
         sum += taps[p] * (cf_load(odd + kPad + i + p) + cf_load(odd + kPad + i - 1 - p));
-      if (i + CF_WIDTH <= run) {
-        cf_store(out + start + i, sum);
-      } else {
-        float rest[CF_WIDTH];
-        cf_store(rest, sum);
-        for (int k = 0; i + k < run; ++k) out[start + i + k] = rest[k];
-      }
+      store_first(out + start + i, sum, run - i);
     }
   }
+#endif
 }
 
-static void fir(const float* x, int stride, float* out, int n, const float* taps, int padded) {
+static void fir(const float* x, float* out, int n, const float* taps, int reach, int padded) {
   for (int i = 0; i < n; ++i) {
-    const float* first = x + (int64_t)stride * i - kFirReach;
+    const float* first = x + 2 * (int64_t)i - reach;
     cf_reg a = {}, b = {};
     for (int j = 0; j < padded; j += 2 * CF_WIDTH) {
       a += cf_load(first + j) * cf_load(taps + j);
@@ -128,26 +158,24 @@ static void axpy(const float* x, int n, const float* g, int lanes, float factor,
   }
 }
 
-// Natural logarithm of a positive normal float: exponent plus 2·artanh((m-1)/(m+1)) with m in [sqrt(1/2), sqrt(2)).
-static inline float natural_log(float value) {
-  unsigned bits;
-  __builtin_memcpy(&bits, &value, 4);
-  const int exponent = (int)(bits - 0x3f3504f3u) >> 23;
-  bits -= (unsigned)exponent << 23;
-  float m;
-  __builtin_memcpy(&m, &bits, 4);
-  const float z = (m - 1.0f) / (m + 1.0f), w = z * z;
-  const float series = 2.0f + w * (0.66666667f + w * (0.4f + w * (0.28571429f + w * 0.22222222f)));
-  return (float)exponent * 0.69314718f + z * series;
+// Natural logarithm of positive normal floats: exponent plus 2·artanh((m-1)/(m+1)) with m in [sqrt(1/2), sqrt(2)).
+static inline cf_reg natural_log(cf_reg value) {
+  const cf_int bits = (cf_int)value;
+  const cf_int exponent = (bits - 0x3f3504f3) >> 23;
+  const cf_reg m = (cf_reg)(bits - (exponent << 23));
+  const cf_reg z = (m - 1.0f) / (m + 1.0f), w = z * z;
+  const cf_reg series = 2.0f + w * (0.66666667f + w * (0.4f + w * (0.28571429f + w * 0.22222222f)));
+  return __builtin_convertvector(exponent, cf_reg) * 0.69314718f + z * series;
 }
 
 static void magnitude(const float* sums, const float* scale, int bins, int log_output, float* out) {
-  for (int k = 0; k < bins; ++k) {
-    const float re = sums[2 * k], im = sums[2 * k + 1];
-    out[k] = __builtin_sqrtf(re * re + im * im) * scale[k];
+  for (int k = 0; k < bins; k += CF_WIDTH) {
+    const cf_reg low = cf_load(sums + 2 * k), high = cf_load(sums + 2 * k + CF_WIDTH);
+    const cf_reg re = CF_EVEN(low, high), im = CF_ODD(low, high);
+    cf_reg value = cf_sqrt(re * re + im * im) * cf_load(scale + k);
+    if (log_output) value = natural_log(value + 1e-6f);
+    store_first(out + k, value, bins - k);
   }
-  if (log_output)
-    for (int k = 0; k < bins; ++k) out[k] = natural_log(out[k] + 1e-6f);
 }
 
 static const CqtKernels table = {half_band, fir, octave, axpy, magnitude};

@@ -10,8 +10,10 @@
 namespace chordfast {
 
 // Samples beyond either end of a decimated signal in which librosa's cut differs from the uncut signal.
-constexpr int kEdge = 208;
-constexpr int kFirPadded = 416;  // 389 taps, a multiple of 32
+constexpr int kEdge = 112;
+constexpr int kFirReach = 194, kFirPadded = 416;  // the decimation filter: 389 taps, padded to a multiple of 32
+// The two taps without a mirror image are 97 dB below the filter's sum: a shorter decimation filter serves them.
+constexpr int kShortReach = 63, kShortPadded = 128;
 
 }  // namespace chordfast
 
@@ -19,7 +21,7 @@ struct cf_cqt_plan {
   int n_octaves, bins, n_bins, n_fft, hop, halvings, lanes;
   bool log_output;
   int composite_taps, direct_taps;  // multiples of 16
-  std::vector<float> composite, direct, octave, scale, decimation, half_band;
+  std::vector<float> composite, direct, octave, scale, decimation, short_decimation, half_band;
   const chordfast::CqtKernels* kernels;
 
   int levels() const { return halvings + n_octaves; }                    // rates in use: sample_rate >> level

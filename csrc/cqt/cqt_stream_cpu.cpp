@@ -53,7 +53,7 @@ CqtStream::CqtStream(const cf_cqt_plan& plan, int64_t first_frame)
       start_cut_(plan.levels()),
       end_cut_(plan.levels()),
       taken_(first_frame),
-      sums_(kTile * plan.lanes),
+      sums_(kTile * plan.lanes + kSlack),
       scratch_(kTile * 2 * kBlock + kSlack) {
   // Level l begins a little before its share of begin_sample_, where the half-band filter's response to it begins.
   const int64_t lead = plan.behind() + kSlack;
@@ -172,7 +172,7 @@ void CqtStream::emit_tile(int o, int64_t frame, int count) {
       two[0] = x[-half];
       two[1] = x[-half + 1];
     } else {
-      k.fir(x - 2 * half, 2, two, 2, plan_.decimation.data(), kFirPadded);
+      k.fir(x - 2 * half, two, 2, plan_.short_decimation.data(), kShortReach, kShortPadded);
     }
     k.axpy(two, 2, plan_.octave.data(), lanes, 1.0f, sums);
     correct(o, frame + f, sums);
@@ -193,11 +193,11 @@ void CqtStream::start_corrections() {
   for (int l = 1; l <= top; ++l) {
     auto& cut = start_cut_[l];
     cut.assign(2 * kEdge, 0.0f);
-    k.fir(levels_[l - 1].at(-2 * kEdge), 2, cut.data(), kEdge, taps, kFirPadded);
+    k.fir(levels_[l - 1].at(-2 * kEdge), cut.data(), kEdge, taps, kFirReach, kFirPadded);
     std::vector<float> above(2 * kEdge + 4 * kFirPadded, 0.0f);
     std::copy(start_cut_[l - 1].begin(), start_cut_[l - 1].end(), above.begin() + kFirPadded);
     const int64_t inside = finished_ ? std::min<int64_t>(kEdge, shifted(total_, l)) : kEdge;
-    k.fir(above.data() + kFirPadded + kEdge, 2, cut.data() + kEdge, static_cast<int>(inside), taps, kFirPadded);
+    k.fir(above.data() + kFirPadded + kEdge, cut.data() + kEdge, static_cast<int>(inside), taps, kFirReach, kFirPadded);
   }
 }
 
@@ -209,13 +209,13 @@ void CqtStream::end_corrections() {
     auto& cut = end_cut_[l];
     cut.assign(2 * kEdge, 0.0f);
     const int64_t length = shifted(total_, l), length_above = shifted(total_, l - 1);
-    k.fir(levels_[l - 1].at(2 * length), 2, cut.data() + kEdge, kEdge, taps, kFirPadded);
+    k.fir(levels_[l - 1].at(2 * length), cut.data() + kEdge, kEdge, taps, kFirReach, kFirPadded);
     std::vector<float> above(2 * kEdge + 4 * kFirPadded, 0.0f);
     std::copy(end_cut_[l - 1].begin(), end_cut_[l - 1].end(), above.begin() + 2 * kFirPadded);
     // Position length + r of this level stands at 2(length + r) of the level above: 2r + (0 or 1) from its end.
     const int64_t inside = std::min<int64_t>(kEdge, length);
     const float* at = above.data() + 2 * kFirPadded + kEdge + (2 * length - length_above) - 2 * inside;
-    k.fir(at, 2, cut.data() + kEdge - inside, static_cast<int>(inside), taps, kFirPadded);
+    k.fir(at, cut.data() + kEdge - inside, static_cast<int>(inside), taps, kFirReach, kFirPadded);
   }
 }
 
