@@ -3,8 +3,7 @@
 ``import chordfast`` is cheap: torch and the native module load with the first name that needs them.
 """
 
-from __future__ import annotations
-
+# No "from __future__ import annotations" here: it would bind the name of the room chordfast.annotations.
 import importlib
 from typing import TYPE_CHECKING, Any
 
