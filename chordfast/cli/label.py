@@ -124,7 +124,7 @@ def label(
 def _options(decoder: str | None, min_duration: float | None) -> DecodingOptions:
     from chordfast.decoding import DecodingOptions
 
-    given = {"decoder": decoder, "min_duration": min_duration}
+    given = {"method": decoder, "min_duration": min_duration}
     return DecodingOptions(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
 
 

@@ -109,8 +109,9 @@ class Manifest:
         line = json.dumps(asdict(row), separators=(",", ":")).encode("ascii") + b"\n"
         before = os.fstat(self._file.fileno()).st_size
         try:
-            if self._file.write(line) != len(line):
-                raise OSError(28, os.strerror(28))  # ENOSPC: the part that fitted was written
+            rest = memoryview(line)
+            while rest:  # where only a part fitted, the second write says why
+                rest = rest[self._file.write(rest) :]
             os.fsync(self._file.fileno())
         except OSError:
             os.ftruncate(self._file.fileno(), before)

@@ -66,11 +66,10 @@ def collect(
         if os.path.isdir(path):
             anchors.add(path)
             files.update((os.path.abspath(found), None) for found in _below(path))
-        elif os.path.lexists(path):
+        else:
+            check_exists(given)
             anchors.add(os.path.dirname(path))
             files[path] = None
-        else:
-            raise UsageError(f"no such file or folder: {os.fspath(given)}")
     for item in listed:
         path = os.path.abspath(item)
         if os.path.isdir(path):
@@ -83,6 +82,16 @@ def collect(
         raise UsageError("nothing to label: name at least one file or folder")
     base = os.path.abspath(root) if root is not None else os.path.commonpath(sorted(anchors))
     return sorted((_source(path, base) for path in files), key=lambda source: source.key)
+
+
+def check_exists(path: str | os.PathLike[str]) -> None:
+    """UsageError when there is nothing at ``path``, or nothing that may be seen."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"no such file or folder: {os.fspath(path)}") from None
+    except OSError as error:
+        raise UsageError(f"cannot read {os.fspath(path)}: {error.strerror}") from error
 
 
 def _below(folder: str) -> Iterator[Path]:

@@ -13,6 +13,7 @@ from .. import trace
 from ..annotations import Annotation
 from ..decoding import DecodingOptions, decode
 from ..errors import ModelError
+from ..vocabulary import N_CLASS
 
 if TYPE_CHECKING:
     from ..teachers import Recogniser
@@ -60,20 +61,13 @@ def posteriors(recogniser: Recogniser, features: Sequence[np.ndarray]) -> list[n
     return found
 
 
-def no_chord(duration: float) -> Annotation:
-    """ "N" over the whole duration (s), without a confidence: no model has looked at it."""
-    return Annotation(
-        starts=np.zeros(1), ends=np.array([duration]), labels=["N"], confidence=None, alternatives=None,
-        alternative_confidence=None, duration=duration, meta={},
-    )  # fmt: skip
-
-
 def annotate(
     found: np.ndarray | None, duration: float, options: DecodingOptions, frame_period: float, meta: dict[str, Any]
 ) -> Annotation:
     """Decode the posteriors [T, K] of a recording of ``duration`` s; without posteriors it is "N" throughout."""
     with trace.stage("decode"):
-        result = no_chord(duration) if found is None else decode(found, duration, options, frame_period)
+        heard = np.empty((0, N_CLASS + 1), np.float32) if found is None else found
+        result = decode(heard, duration, options, frame_period)
     result.meta.update(meta)
     return result
 
@@ -82,5 +76,5 @@ def mean_confidence(annotation: Annotation) -> float | None:
     """Mean over the duration; None where nothing was recognised."""
     if annotation.confidence is None or not len(annotation.confidence):
         return None
-    spans = annotation.ends - annotation.starts
-    return float(np.average(annotation.confidence, weights=spans)) if spans.sum() > 0 else None
+    spans = (annotation.ends - annotation.starts) * np.isfinite(annotation.confidence)
+    return float(np.average(np.nan_to_num(annotation.confidence), weights=spans)) if spans.sum() > 0 else None

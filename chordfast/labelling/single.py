@@ -15,6 +15,7 @@ from ..errors import UsageError
 from ..features import extract_samples, extract_song, features_hash
 from ..files import atomic_write
 from . import recognise
+from .paths import check_exists
 from .summary import OutputError
 
 if TYPE_CHECKING:
@@ -68,8 +69,7 @@ def label_to(source: str | os.PathLike[str], target: str, format: str = "lab", *
 
     UsageError when the recording does not exist, OutputError when the target cannot be written.
     """
-    if not os.path.lexists(source):
-        raise UsageError(f"no such file or folder: {os.fspath(source)}")
+    check_exists(source)
     annotation = label(source, **settings)
     text = dumps(annotation, format)
     if target == "-":

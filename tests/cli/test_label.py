@@ -1,0 +1,160 @@
+"""``chordfast label``: arguments, exit codes, and what is said."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner, Result
+
+from chordfast.cli import cli
+from chordfast.labelling import recognise
+from chordfast.labelling.manifest import NAME, read
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "labelling"))
+from labelling_fakes import TemplateRecogniser
+
+
+@pytest.fixture(autouse=True)
+def _no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recognise, "_load", lambda *_: TemplateRecogniser())
+
+
+@pytest.fixture
+def music(tmp_path: Path) -> Path:
+    """Two triads of 4 s: C major, then G major below a subfolder; and a text with the name of a song."""
+    for name, root in (("c.wav", 0), ("sub/g.flac", 7)):
+        path = tmp_path / "music" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        t = np.arange(4 * 22050) / 22050
+        notes = [261.6256 * 2 ** ((root + step) / 12) for step in (0, 4, 7)]
+        soundfile.write(path, 0.2 * sum(np.sin(2 * np.pi * f * t) for f in notes), 22050)
+    (tmp_path / "music" / "text.mp3").write_text("this is no music")
+    return tmp_path / "music"
+
+
+def invoke(*arguments: Any, **settings: Any) -> Result:
+    return CliRunner().invoke(cli, ["label", *map(str, arguments)], **settings)
+
+
+def test_a_folder(music: Path, tmp_path: Path) -> None:
+    result = invoke(music, "-o", tmp_path / "out", "--jobs", 1, "--format", "lab", "--format", "json")
+    assert result.exit_code == 1  # text.mp3
+    assert result.stdout == ""
+    assert "2 ok, 1 unreadable" in result.stderr
+    assert "x real time" in result.stderr
+    assert "text.mp3: unreadable" in result.stderr
+    assert "--retry-failed tries again" in result.stderr
+    assert (tmp_path / "out/c.lab").read_text() == "0.000000\t4.000000\tC:maj\n"
+    assert (tmp_path / "out/sub/g.lab").read_text() == "0.000000\t4.000000\tG:maj\n"
+    meta = json.loads((tmp_path / "out/sub/g.json").read_text())["meta"]
+    assert (meta["model"], meta["outcome"], meta["file"]) == ("templates", "ok", "g.flac")
+    assert len(read(tmp_path / "out" / NAME)) == 3
+
+
+def test_exit_code_is_0_when_all_is_fine(music: Path, tmp_path: Path) -> None:
+    (music / "text.mp3").unlink()
+    result = invoke(music, "-o", tmp_path / "out", "-j", 1, "-q")
+    assert (result.exit_code, result.output) == (0, "")
+    result = invoke(music, "-o", tmp_path / "out", "-j", 1)
+    assert (result.exit_code, result.stderr) == (0, "outcomes  2 ok (2 from earlier runs)\n")
+
+
+def test_one_file_to_stdout(music: Path) -> None:
+    result = invoke(music / "c.wav", "-o", "-")
+    assert (result.exit_code, result.stdout) == (0, "0.000000\t4.000000\tC:maj\n")
+    segments = json.loads(invoke(music / "c.wav", "-o", "-", "--format", "json").stdout)["segments"]
+    assert len(segments) == 1
+    assert invoke(music / "c.wav", "-o", "-", "-f", "csv").stdout.count("C:maj") == 1
+
+
+def test_one_file_to_a_file(music: Path, tmp_path: Path) -> None:
+    assert invoke(music / "c.wav", "-o", tmp_path / "mine.lab").exit_code == 0
+    assert (tmp_path / "mine.lab").read_text() == "0.000000\t4.000000\tC:maj\n"
+    assert not (tmp_path / NAME).exists()
+    result = invoke(music / "c.wav", "-o", tmp_path / "none" / "mine.lab")
+    assert result.exit_code == 1
+    assert "cannot write" in result.stderr
+
+
+def test_one_file_to_a_folder(music: Path, tmp_path: Path) -> None:
+    assert invoke(music / "c.wav", "-o", tmp_path / "out", "-q").exit_code == 0
+    assert (tmp_path / "out" / "c.lab").exists()
+
+
+def test_a_list_on_stdin(music: Path, tmp_path: Path) -> None:
+    listed = f"{music / 'c.wav'}\n{music / 'sub' / 'g.flac'}\n{music / 'gone.wav'}\n"
+    result = invoke("-", "-o", tmp_path / "out", "-j", 1, input=listed)
+    assert result.exit_code == 1
+    assert "2 ok, 1 unreadable" in result.stderr
+    assert (tmp_path / "out/sub/g.lab").exists()
+    assert read(tmp_path / "out" / NAME)["gone.wav"].outcome == "unreadable"
+
+
+def test_dry_run(music: Path, tmp_path: Path) -> None:
+    result = invoke(music, "-o", tmp_path / "out", "--dry-run")
+    assert result.exit_code == 0
+    assert result.stdout == "c.wav: new\nsub/g.flac: new\ntext.mp3: new\n"
+    assert result.stderr == "3 to label, 0 done before\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_profile(music: Path, tmp_path: Path) -> None:
+    result = invoke(music, "-o", tmp_path / "out", "-j", 1, "--profile")
+    for words in ("audio decoding", "mix-down and resampling", "constant-Q transform", "model", "rest"):
+        assert words in result.stderr
+
+
+def test_decoder_options_reach_the_decoding(music: Path, tmp_path: Path) -> None:
+    hashes = set()
+    for extra in ([], ["--decoder", "argmax"], ["--min-duration", "0.5"]):
+        invoke(music / "c.wav", "-o", tmp_path / "out", "-q", *extra)
+        hashes.add(read(tmp_path / "out" / NAME)["c.wav"].options_hash)
+    assert len(hashes) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere.mp3", "-o", "out"], "no such file or folder: nowhere.mp3"),
+        (["nowhere.mp3", "-o", "-"], "no such file or folder: nowhere.mp3"),
+        ([".", "-o", "-"], "-o - takes one recording and one format"),
+        ([".", "-o", "out", "--format", "midi"], "unknown format 'midi'; choose from lab, json, jams, csv, audacity"),
+        ([".", "-o", "out", "--jobs", "0"], "0 is not in the range"),
+        ([".", "-o", "out", "--timeout", "0"], "0.0 is not in the range"),
+        (["."], "Missing option"),
+        ([], "Missing argument"),
+    ],
+)
+def test_usage_errors_are_exit_code_2(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_output_that_is_a_file(music: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    result = invoke(music, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: cannot write to the output folder {tmp_path / 'out'}: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_help_needs_neither_torch_nor_numpy() -> None:
+    program = (
+        "import sys; from chordfast.cli import cli\n"
+        "try: cli(['label', '--help'])\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'numpy'} & set(sys.modules), 'heavy'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "--retry-failed" in done.stdout
