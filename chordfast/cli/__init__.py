@@ -18,9 +18,9 @@ from chordfast.errors import ChordfastError, UsageError
 
 # command -> (module that holds it, the line shown by --help)
 COMMANDS = {
-    "label": ("chordfast.cli.label", "Write the chords of recordings: a file, a folder, or a list on stdin."),
+    "label": ("chordfast.cli.label", "Write the chords of recordings: files, folders, lists."),
     "models": ("chordfast.cli.models", "List, fetch, convert and describe model weights."),
-    "demo": ("chordfast.cli.demo", "Label the bundled recording and show its chords beside the true ones."),
+    "demo": ("chordfast.cli.demo", "Label the bundled recording and compare with the truth."),
     "info": ("chordfast.cli.info", "Show versions, processor, CUDA, threads and the cache folder."),
 }
 
@@ -63,7 +63,7 @@ class LazyGroup(click.Group):
         except (ChordfastError, OSError) as error:
             if os.environ.get("CHORDFAST_DEBUG") == "1":
                 raise
-            click.echo(f"chordfast: {_one_line(error)}", err=True)
+            click.echo(f"Error: {_one_line(error)}", err=True)
             code = 2 if isinstance(error, UsageError) else 1
         raise click.exceptions.Exit(code)
 

@@ -1,0 +1,36 @@
+"""What a chord recogniser is to the rest of chordfast."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from ..ops.feature_plan import FeaturePlan
+
+
+@runtime_checkable
+class Recogniser(Protocol):
+    """Features of songs in, class probabilities of every frame out."""
+
+    @property
+    def name(self) -> str:
+        """Short name, written into manifests and annotations."""
+
+    @property
+    def plan(self) -> FeaturePlan:
+        """The features it wants; those of any other plan are refused by their width or give nonsense."""
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the weights (``weights_hash``), hexadecimal."""
+
+    @property
+    def classes(self) -> int:
+        """Number of classes K, 25 or 170, in BTC's order."""
+
+    def posteriors(self, features: list[np.ndarray]) -> list[np.ndarray]:
+        """float32 [T_i, n_bins] of the plan, a song each -> float32 [T_i, K], rows sum to 1.
+
+        A song's result does not depend on the songs beside it. Raises UsageError for other shapes.
+        """
