@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..ops.viterbi import viterbi
-from .chordmini import chordmini_classes, chordmini_lab
+from .chordmini import chordmini_classes
 from .options import DecodingOptions, options_hash
 from .pipeline import FRAME_PERIOD, decode, frame_classes
 from .segments import Segments, merge_short, segments
@@ -16,7 +16,6 @@ __all__ = [
     "Segments",
     "average",
     "chordmini_classes",
-    "chordmini_lab",
     "decode",
     "frame_classes",
     "majority",

@@ -1,13 +1,13 @@
-"""The ChordMini decoder (code of arXiv 2602.19778), to reproduce its frames and its .lab text exactly."""
+"""The window decoder of the ChordMini code (arXiv 2602.19778), to reproduce its classes exactly.
+
+Its segments are those of ``decode`` with compat="chordmini", its text that of ``annotations.dumps`` with the same word.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..vocabulary import class_labels
-from .pipeline import FRAME_PERIOD
-from .segments import segments
 from .smoothing import majority, smooth
 from .windows import vote
 
@@ -38,21 +38,3 @@ def chordmini_classes(
         logits = smooth(logits, smoothing_kernel, smoothing_kind, count_padding=True)
     ids = vote(logits, starts, frames, kind).argmax(axis=1)
     return majority(ids, majority_kernel)
-
-
-def chordmini_lab(
-    ids: ArrayLike, frame_period: float = FRAME_PERIOD, min_duration: float = 0.0, classes: int = 170
-) -> str:
-    """Text of the .lab file for class ids [T]: "start end label" with six decimals, t * frame_period, "C" for "C:maj".
-
-    Runs shorter than ``min_duration`` seconds are left out, which leaves gaps. Lines end with a newline.
-    """
-    labels = class_labels(classes, plain_major=True)
-    runs = segments(ids)
-    begin, end = runs.starts * frame_period, runs.ends * frame_period
-    keep = end - begin >= min_duration
-    lines = (
-        f"{a:.6f} {b:.6f} {labels[c]}\n"
-        for a, b, c in zip(begin[keep].tolist(), end[keep].tolist(), runs.classes[keep].tolist(), strict=True)
-    )
-    return "".join(lines)

@@ -29,8 +29,9 @@ class DecodingOptions:
             value is unbiased depends on how the model's training labelled its frames: 0.5 if frame t stood for
             [t, t + 1) periods and took the label of its end, 0 if it took the label of its larger part, -0.5 if it took
             the label at t itself, the frame's centre.
-        compat: None, or "chordmini" for what that code writes: t periods always, a last frame dropped, runs below
-            min_duration left out as gaps, "C" for "C:maj", zeros beyond the ends counted by uniform smoothing.
+        compat: None, or "chordmini" for that code's rules: frames that do not fit into the duration are dropped, the
+            last segment ends where its last frame does, segments below min_duration are left out. The annotation
+            then has gaps: write it with compat="chordmini", or fill them.
 
     Raises UsageError for values out of range.
     """

@@ -17,6 +17,7 @@ from .segments import merge_short, segments
 from .smoothing import majority, smooth
 
 FRAME_PERIOD = 2048 / 22050
+_RESOLUTION = 1e-6  # seconds: that of a written file
 
 
 def decode(
@@ -50,23 +51,22 @@ def decode(
         raise UsageError(f"the frame period is {frame_period} s; give a positive number of seconds")
     frames, classes = scores.shape
     compat = options.compat == "chordmini"
-    labels = class_labels(classes, plain_major=compat)
+    labels = class_labels(classes)
     if frames == 0 or duration == 0:
         return _unheard(duration, options)
 
     ids = frame_classes(scores, options)
     if compat:
-        # The small addition: a duration of exactly n periods has n frames in spite of the division's last bit.
-        ids = ids[: int(duration / frame_period + 1e-9)]
+        ids = ids[: int(duration / frame_period)]
         if not len(ids):
             return _unheard(0.0, options, duration)
-        edges = np.arange(len(ids) + 1) * frame_period
+        edges: NDArray[np.float64] = np.arange(len(ids) + 1, dtype=np.float64) * frame_period
     else:
-        edges = (np.arange(frames + 1) + options.boundary) * frame_period
+        edges = (np.arange(frames + 1, dtype=np.float64) + options.boundary) * frame_period
         edges[0], edges[-1] = 0.0, duration
-        # Frames that begin at or after the end have no time; what is left is strictly ascending.
-        edges = np.append(edges[:-1][edges[:-1] < duration], duration)
-        ids = ids[: len(edges) - 1]
+        # Frames that begin at the end, to the resolution of a written file, or after it have no time of their own.
+        count = max(1, int(np.searchsorted(edges[:-1], duration - _RESOLUTION)))
+        edges, ids = np.append(edges[:count], duration), ids[:count]
     runs = segments(ids)
     if options.min_duration > 0 and not compat:
         runs = merge_short(runs, scores, options.min_duration, edges)
@@ -96,8 +96,7 @@ def frame_classes(posteriors: ArrayLike, options: DecodingOptions | None = None)
     options = options if options is not None else DecodingOptions()
     scores = _checked(posteriors)
     if options.smoothing_kernel > 1:
-        compat = options.compat == "chordmini"
-        scores = smooth(scores, options.smoothing_kernel, options.smoothing_kind, count_padding=compat)
+        scores = smooth(scores, options.smoothing_kernel, options.smoothing_kind)
     if options.method == "viterbi":
         # A posterior that underflowed to 0 is improbable, not impossible.
         floored = np.maximum(scores, np.finfo(np.float32).tiny)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,8 @@ def stride_of(size: int = 108, overlap: float = 0.5) -> int:
 
     The rule of the ChordMini code; size 108 and overlap 0.5 give 54. UsageError for a size below 1 or a NaN.
     """
-    if size < 1 or overlap != overlap:
-        raise UsageError(
-            f"windows of {size} frames with overlap {overlap} do not exist; give size >= 1, overlap 0 to 1"
-        )
+    if size < 1 or math.isnan(overlap):
+        raise UsageError(f"there is no window of {size} frames, overlap {overlap}; give size >= 1 and overlap 0 to 1")
     return max(1, int(size * (1 - min(max(overlap, 0.0), 0.99))))
 
 
@@ -91,18 +90,21 @@ def average(window_scores: ArrayLike, starts: ArrayLike, frames: int) -> NDArray
             f"frame {int(np.argmin(coverage))} of {frames} is in none of the {len(first)} windows; "
             "take the starts from windows(..., cover_tail=True)"
         )
-    return vote(scores, first, frames, "logit") / coverage[:, None].astype(np.float32)
+    total = vote(scores, first, frames, "logit")
+    total /= coverage[:, None]
+    return total
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Softmax over the last axis, float32, stable for any finite logits."""
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    np.exp(shifted, out=shifted)
     shifted /= shifted.sum(axis=-1, keepdims=True)
     return shifted
 
 
 def _checked(window_scores: ArrayLike, starts: ArrayLike, frames: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    scores = np.asarray(window_scores, dtype=np.float32)
+    scores: NDArray[np.float32] = np.asarray(window_scores, dtype=np.float32)
     first = np.asarray(starts, dtype=np.int64)
     if scores.ndim != 3 or first.shape != scores.shape[:1]:
         raise UsageError(
@@ -111,6 +113,6 @@ def _checked(window_scores: ArrayLike, starts: ArrayLike, frames: int) -> tuple[
         )
     if first.size and (first.min() < 0 or first.max() >= frames):
         raise UsageError(
-            f"windows start at frames {first.min()} to {first.max()} of a song of {frames}; give 0 to T - 1"
+            f"windows start at frames {first.min()} to {first.max()} of a song of {frames}; give 0 to {frames - 1}"
         )
     return scores, first
