@@ -119,29 +119,26 @@ class Annotation:
         """A copy that covers [0, duration] exactly once: gaps painted with ``label``, order by time.
 
         duration: seconds; ``self.duration`` when None. Segments beyond it are cut or dropped. Gaps up to
-        ``tolerance`` close without a segment of their own, an overlap goes to the segment that starts later,
-        and segments of no length disappear. Painted segments have NaN confidence and no alternative.
+        ``tolerance`` close without a segment of their own, an overlap goes to the segment that starts later
+        (the earlier one goes on behind it), and segments of no length disappear. Painted segments have NaN
+        confidence and no alternative.
         """
         end = self.duration if duration is None else float(duration)
         order = np.argsort(self.starts, kind="stable")
-        starts = np.minimum(self.starts[order], end)
-        # Where a later segment starts, the earlier one stops.
-        ends = np.minimum(self.ends[order], np.append(starts[1:], end))
-        holes = replace(self, starts=starts, ends=ends, labels=[""] * len(order), **_BARE, duration=end).gaps(tolerance)
-        source = np.concatenate([order, np.full(len(holes), -1)])
-        starts = np.concatenate([starts, holes[:, 0]])
-        by_time = np.argsort(starts, kind="stable")
-        source, starts = source[by_time], starts[by_time]
-        ends = np.concatenate([ends, holes[:, 1]])[by_time]
-        kept = ends > starts
-        source, starts = source[kept], starts[kept]
-        if len(starts):
-            starts[0] = 0.0
-        filled = self._take(source, label)
+        starts, ends = (np.minimum(times[order], end) for times in (self.starts, self.ends))
+        bounds = np.unique(np.concatenate([[0.0, end], starts, ends]))
+        owner = np.full(len(bounds) - 1, -1, dtype=np.int64)
+        paint(owner, np.searchsorted(bounds, starts), np.searchsorted(bounds, ends), order)
+        first = np.flatnonzero(np.diff(owner, prepend=-2))
+        starts, source = bounds[first], owner[first]
+        kept = (source >= 0) | (np.diff(starts, append=end) > tolerance)
+        starts, source = starts[kept], source[kept]
+        starts[:1] = 0.0
+        filled = self.take(source, label)
         return replace(filled, starts=starts, ends=np.append(starts[1:], end)[: len(starts)], duration=end)
 
-    def _take(self, source: npt.NDArray[np.int64], label: str) -> Annotation:
-        """The segments ``source``; index -1 gives an unlabelled one named ``label``."""
+    def take(self, source: npt.NDArray[np.int64], label: str = "N") -> Annotation:
+        """The segments of indices ``source``, in that order; index -1 gives an empty one named ``label``."""
 
         def numbers(values: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32] | None:
             return None if values is None else np.append(values, np.float32(np.nan))[source]
@@ -167,4 +164,11 @@ class Annotation:
         return frame_classes(self, n_frames, **options)
 
 
-_BARE: dict[str, Any] = {"confidence": None, "alternatives": None, "alternative_confidence": None}
+def paint(
+    out: npt.NDArray[np.int64], first: npt.NDArray[np.int64], stop: npt.NDArray[np.int64], values: npt.NDArray[np.int64]
+) -> None:
+    """out[first:stop] = value for each of the segments in turn, later ones over earlier ones; in place."""
+    first, stop = np.clip(first, 0, len(out)), np.clip(stop, 0, len(out))
+    lengths = np.maximum(stop - first, 0)
+    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    out[np.repeat(first, lengths) + within] = np.repeat(values, lengths)  # repeated indices keep the last value

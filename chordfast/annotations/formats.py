@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import LabelError, UsageError
 from ..files import atomic_write
+from ..vocabulary import normalise, parse
 from ..vocabulary.harte import quote
 from .annotation import TOLERANCE, Annotation
 
@@ -30,7 +31,7 @@ def dumps(annotation: Annotation, format: str = "lab", *, compat: str | None = N
     lab: ``start<TAB>end<TAB>label``. audacity: the same, as a label track. csv: a header, then also
     confidence, alternative and its confidence. json: duration, meta and segments with all that is
     known; ``read_json`` reads it back. jams: JAMS 0.3 ``chord`` observations with confidence, the
-    runner-up labels as a second annotation. Unknown confidences are empty or null.
+    runner-up labels as a second annotation; lead-sheet labels become Harte. Unknown confidences are empty or null.
 
     compat (lab only) writes what published code writes, gaps included: "chordmini" – blanks, 6
     decimals, "C" for C:maj, segments shorter than ``min_duration`` s left out; "btc" – the same with 3
@@ -85,7 +86,7 @@ def _checked(annotation: Annotation) -> Annotation:
     bounds = np.round(np.append(whole.starts, whole.duration), 6)
     kept = np.flatnonzero(np.diff(bounds) > 0)
     bounds = np.append(bounds[kept], bounds[-1:])
-    return replace(whole._take(kept, ""), starts=bounds[:-1], ends=bounds[1:], duration=float(bounds[-1]))
+    return replace(whole.take(kept), starts=bounds[:-1], ends=bounds[1:], duration=float(bounds[-1]))
 
 
 def _lab(annotation: Annotation) -> str:
@@ -147,7 +148,7 @@ def _dump(value: object, **options: Any) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, default=plain, **options)
     except (TypeError, ValueError, RecursionError) as error:
-        raise LabelError(
+        raise UsageError(
             "The meta of the annotation cannot be written as JSON; keep it to texts, finite numbers, lists and dicts."
         ) from error
 
@@ -161,12 +162,20 @@ def _json(annotation: Annotation) -> str:
             "version": JSON_VERSION,
             "duration": annotation.duration,
             "meta": annotation.meta,
-            "columns": list(columns),
         },
         indent=1,
     )
     body = "\n  " + ",\n  ".join(rows) + "\n " if rows else ""
     return head.removesuffix("\n}") + f',\n "segments": [{body}]\n}}\n'
+
+
+def _harte(label: str) -> str:
+    """The label itself when it is Harte syntax, which JAMS asks for, else its Harte spelling."""
+    try:
+        parse(label)
+    except LabelError:
+        return normalise(label)
+    return label
 
 
 def _observations(annotation: Annotation, labels: list[str], confidence: Any) -> dict[str, Any]:
@@ -176,7 +185,7 @@ def _observations(annotation: Annotation, labels: list[str], confidence: Any) ->
             {
                 "time": round(start, 6),
                 "duration": round(end - start, 6),
-                "value": label,
+                "value": _harte(label),
                 "confidence": None if confidence is None else _number(confidence[i]),
             }
             for i, (start, end, label) in enumerate(

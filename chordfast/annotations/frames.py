@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..errors import UsageError
 from ..vocabulary import N_CLASS, N_CLASS_25, X_CLASS, X_CLASS_25, chord_classes
-from .annotation import Annotation
+from .annotation import Annotation, paint
 
 FRAME_PERIOD = 2048 / 22050
 """Seconds between frames of the BTC features."""
@@ -66,17 +66,7 @@ def frame_classes(
         first, stop = np.searchsorted(times, starts), np.searchsorted(times, ends)
         order = np.argsort(starts, kind="stable") if rule == "center" else np.arange(len(labels))[::-1]
     out = np.full(n_frames, N_CLASS if classes == 170 else N_CLASS_25, dtype=np.int64)
-    _paint(out, first[order], stop[order], values[order])
+    paint(out, first[order], stop[order], values[order])
     if ignore_index is not None:
         out[out == (X_CLASS if classes == 170 else X_CLASS_25)] = ignore_index
     return out
-
-
-def _paint(
-    out: npt.NDArray[np.int64], first: npt.NDArray[np.int64], stop: npt.NDArray[np.int64], values: npt.NDArray[np.int64]
-) -> None:
-    """out[first:stop] = value for every segment in turn, later ones over earlier ones."""
-    first, stop = np.clip(first, 0, len(out)), np.clip(stop, 0, len(out))
-    lengths = np.maximum(stop - first, 0)
-    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    out[np.repeat(first, lengths) + within] = np.repeat(values, lengths)  # repeated indices keep the last value

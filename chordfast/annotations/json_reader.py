@@ -39,7 +39,8 @@ def read_json(path: str | os.PathLike[str]) -> Annotation:
 
 
 def _annotation(content: dict[str, Any]) -> Annotation:
-    rows, names = content["segments"], content["columns"]
+    rows = content["segments"]
+    names = rows[0].keys() if rows else ()
 
     def numbers(name: str) -> Any:
         return [np.nan if row[name] is None else float(row[name]) for row in rows] if name in names else None
@@ -51,8 +52,8 @@ def _annotation(content: dict[str, Any]) -> Annotation:
         return values
 
     return Annotation(
-        starts=np.array(numbers("start"), dtype=np.float64),
-        ends=np.array(numbers("end"), dtype=np.float64),
+        starts=np.array([float(row["start"]) for row in rows]),
+        ends=np.array([float(row["end"]) for row in rows]),
         labels=texts("label"),
         confidence=numbers("confidence"),
         alternatives=texts("alternative") if "alternative" in names else None,

@@ -39,7 +39,7 @@ _FAMILIES = (
     (r"(?:half-?dim(?:inished)?|hdim|m?%|h)", "hdim"),
     (r"(?:diminished|dim|o)", "dim"),
     (r"(?:augmented|aug|\+)", "aug"),
-    (r"(?:major|maj|ma|M)", "maj"),
+    (r"(?:major|maj|ma(?!dd)|M)", "maj"),
     (r"\^", "delta"),
     (r"(?:minor|min|mi|m|-)", "min"),
     (r"(?:dominant|dom)", ""),
