@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from .common import ChordModel
+from .common import ChordModel, described
 
 LN_EPSILON = 1e-6
 
@@ -357,4 +357,4 @@ class BTC(ChordModel):
         for field in fields(BTCConfig):
             if field.name not in sizes and field.name in stored:
                 sizes[field.name] = type(field.default)(stored[field.name])  # type: ignore[arg-type,misc]
-        return cls(BTCConfig(**sizes), compat=compat)
+        return cls(described(BTCConfig, sizes), compat=compat)

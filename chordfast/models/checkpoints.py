@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ..errors import ModelError, UsageError
 from ..files import atomic_write, sha256_file
+from ..vocabulary import class_labels
 from .btc import BTC
 from .common import ChordModel
 from .reading import Checkpoint, load_checkpoint, some_names
@@ -103,13 +104,11 @@ def build(
     try:
         with torch.device("meta"):  # no memory, no initialisation: sizes are checked before either is spent
             model = cls.from_state(checkpoint.state, stored, **options)
-    except UsageError as error:
-        if any(value is not None for value in options.values()):
-            raise
-        raise ModelError(f"{path} describes no possible network ({error}), get the file again") from error
+    except UsageError:
+        raise  # the caller's options, not the file
     except (KeyError, ValueError, IndexError, ArithmeticError, RuntimeError) as error:
         raise ModelError(
-            f"{path}: its {architecture} weights are incomplete or malformed ({error!r}), get the file again"
+            f"{path}: its {architecture} weights are incomplete or malformed ({error}), get the file again"
         ) from error
     report = compare(checkpoint.state, model)
     if not report.ok:
@@ -133,8 +132,6 @@ def _check_classes(checkpoint: Checkpoint, classes: int | None) -> None:
         raise ModelError(f"{path} has {found} classes, which is not its vocabulary {vocabulary!r}: convert it again")
     labels = checkpoint.metadata.get("idx_to_chord")
     if isinstance(labels, dict) and labels:
-        from ..vocabulary import class_labels
-
         wanted = [_spelt(label) for label in class_labels(found)]
         given = [_spelt(str(labels.get(index, ""))) for index in range(found)]
         wrong = next((i for i in range(found) if given[i] != wanted[i]), None)
@@ -207,9 +204,18 @@ def save_checkpoint(
     if broken is not None:
         raise ModelError(f"{target} was not written: the tensor {broken} holds NaN or infinity, save an earlier state")
     try:
-        atomic_write(target, safetensors.torch.save(state, header))
+        atomic_write(target, _serialise(state, header))
     except OSError as error:
         raise ModelError(f"{target} cannot be written ({error.strerror}), choose another place") from error
+
+
+def _serialise(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """The safetensors bytes of ``state``; equal inputs give equal bytes (the library's writer shuffles its header)."""
+    data = safetensors.torch.save(dict(state))
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps({"__metadata__": dict(metadata), **json.loads(data[8:end])}, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # the format aligns the tensors
+    return len(header).to_bytes(8, "little") + header + data[end:]
 
 
 def convert(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..errors import UsageError
 
 STD_FLOOR = 1e-8
+Config = TypeVar("Config")
 Features = TypeVar("Features", Tensor, np.ndarray)
 
 
@@ -62,7 +63,11 @@ class ChordModel(nn.Module):
     def from_state(
         cls, state: Mapping[str, Tensor], stored: Mapping[str, Any], compat: str | None = None, **options: Any
     ) -> Self:
-        """An uninitialised network of the shape that ``state`` implies; ``stored`` fills in what shapes cannot tell."""
+        """A network of the shape that ``state`` implies; ``stored`` fills in what shapes cannot tell.
+
+        Raises UsageError for ``compat`` and ``options`` that do not fit, KeyError or ValueError where ``state``
+        or ``stored`` describe no possible network. The weights are not loaded.
+        """
         raise NotImplementedError
 
     def _check_input(self, x: Tensor, mask: Tensor | None) -> None:
@@ -82,6 +87,14 @@ class ChordModel(nn.Module):
             raise UsageError(
                 f"{name}: compat={self.compat!r} does not mask padding, leave the mask out or use compat=None"
             )
+
+
+def described(config: type[Config], fields: Mapping[str, Any]) -> Config:
+    """The configuration a file describes; its errors are the file's (ValueError), not the caller's (UsageError)."""
+    try:
+        return config(**fields)
+    except UsageError as error:
+        raise ValueError(str(error)) from error
 
 
 def next_divisor(heads: int, width: int) -> int:

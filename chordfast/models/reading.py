@@ -84,13 +84,17 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     try:
         with open(source, "rb") as handle:
             head = handle.read(9)
+            size = os.fstat(handle.fileno()).st_size
     except FileNotFoundError:
         raise ModelError(f"{source} does not exist, check the path") from None
     except OSError as error:
         raise ModelError(f"{source} cannot be read ({error.strerror}), check its permissions") from error
-    torch_file = head.startswith((b"PK", b"\x80")) or not head
-    named = source.suffix == ".safetensors" or head[8:] == b"{"
-    return _from_safetensors(source) if named and not torch_file else _from_torch(source)
+    length = int.from_bytes(head[:8], "little")
+    if head[8:] == b"{" and length <= size - 8:
+        return _from_safetensors(source)
+    # A damaged file goes to the reader that can say so; the first bytes are of a zip, or of torch's older layout.
+    renamed = not head or head.startswith((b"PK\x03\x04", b"\x80\x02\x8a\x0al\xfc"))
+    return _from_torch(source) if renamed or source.suffix != ".safetensors" else _from_safetensors(source)
 
 
 def _from_safetensors(path: Path) -> Checkpoint:

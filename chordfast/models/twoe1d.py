@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from .common import ChordModel, next_divisor
+from .common import ChordModel, described, next_divisor
 
 HEADS = ("f_head", "t_head", "d_head")
 
@@ -313,7 +313,7 @@ class TwoE1D(ChordModel):
         sizes.update(zip(HEADS, _choose_heads(heads, stored, width, n_freq, sizes), strict=True))
         if "dropout" in stored:
             sizes["dropout"] = float(stored["dropout"])
-        return cls(TwoE1DConfig(**sizes), compat=compat)
+        return cls(described(TwoE1DConfig, sizes), compat=compat)
 
 
 def _layers(state: Mapping[str, Tensor], prefix: str) -> int:
@@ -331,12 +331,17 @@ def _choose_heads(
     inferred = (*(next(h for h in (8, 6, 4, 2, 1) if w % h == 0) for w in (width, n_freq)), 4)
     if heads == "cm_infer":
         return inferred
-    if isinstance(heads, str) or (heads is not None and len(heads) != 3):
-        raise UsageError(f"2E1D: heads is {heads!r}, give three numbers (frequency, temporal, decoder) or 'cm_infer'")
+    widths = (width, n_freq, n_freq)
     if heads is not None:
-        return tuple(int(h) for h in heads)
+        if isinstance(heads, str) or len(heads) != 3:
+            raise UsageError(
+                f"2E1D: heads is {heads!r}, give three numbers (frequency, temporal, decoder) or 'cm_infer'"
+            )
+        if any(h < 1 or w % h for h, w in zip(heads, widths, strict=True)):
+            raise UsageError(f"2E1D: heads is {heads!r}, give divisors of this checkpoint's widths {widths}")
+        return tuple(heads)
     if all(name in stored for name in HEADS):
-        return tuple(next_divisor(int(stored[n]), w) for n, w in zip(HEADS, (width, n_freq, n_freq), strict=True))
+        return tuple(next_divisor(int(stored[n]), w) for n, w in zip(HEADS, widths, strict=True))
     known = ("n_group", "f_layer", "t_layer", "d_layer")
     same = [p for p in PRESETS.values() if all(getattr(p, name) == sizes[name] for name in known)]
     assumed = (same[0].f_head, same[0].t_head, same[0].d_head) if same else inferred
