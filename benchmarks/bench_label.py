@@ -178,7 +178,7 @@ def load(name: str, folder: Path) -> Recogniser:
         return teachers.load(name)
     torch.manual_seed(0)
     path = folder / "btc-random.safetensors"
-    models.save_checkpoint(models.BTC(), path)
+    models.save_checkpoint(path, models.BTC())
     return teachers.load(path)
 
 

@@ -45,9 +45,11 @@ def demo(output: Path, model: str, offline: bool) -> None:
     with resources.as_file(data / "demo.ogg") as audio, resources.as_file(data / "demo.lab") as lab:
         truth = annotations.read_lab(lab)
         recogniser = teachers.load(model, offline=offline)
-        began = time.perf_counter()
-        found = label(audio, model=recogniser)
-        seconds = time.perf_counter() - began
+        seconds = []
+        for _ in range(2):  # the first call also designs filters and starts thread pools
+            began = time.perf_counter()
+            found = label(audio, model=recogniser)
+            seconds.append(time.perf_counter() - began)
     output.mkdir(parents=True, exist_ok=True)
     for form in ("lab", "json"):
         annotations.write(found, output / f"demo.{form}", format=form)
@@ -57,8 +59,8 @@ def demo(output: Path, model: str, offline: bool) -> None:
     click.echo(f"\n{right} of {len(rows)} chords right; ok: same chord, ~: same root, x: another chord")
     click.echo("mir_eval  " + "  ".join(f"{name} {value:.3f}" for name, value in scores(truth, found).items()))
     click.echo(
-        f"speed     {found.duration:.1f} s of music in {seconds:.2f} s, {found.duration / seconds:.0f} x real time "
-        f"with decoding, model {recogniser.name} loaded before"
+        f"speed     {found.duration:.1f} s of music in {seconds[1]:.2f} s, {found.duration / seconds[1]:.0f} x real time "
+        f"with decoding ({seconds[0]:.2f} s the first time); model {recogniser.name}"
     )
     click.echo(f"written   {output / 'demo.lab'}, {output / 'demo.json'}")
 
