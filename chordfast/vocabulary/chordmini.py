@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from ..errors import LabelError
 from .classes import N_CLASS, QUALITIES, X_CLASS
-from .harte import LETTERS, PITCH_CLASSES
+from .harte import LETTERS, PITCH_CLASSES, quote
 
 # canonical quality <- spellings
 _SPELLINGS = {
@@ -87,7 +87,7 @@ def _note(text: str) -> int | None:
 
 
 def _interval(text: str) -> int | None:
-    match = re.fullmatch(r"([#b]*)(\d+)", text, re.ASCII)
+    match = re.fullmatch(r"([#b]*)(\d{1,9})", text, re.ASCII)
     if match is None or not 1 <= int(match[2]) <= len(_SCALE):
         return None
     return (_SCALE[int(match[2]) - 1] + match[1].count("#") - match[1].count("b")) % 12
@@ -206,7 +206,7 @@ def transpose(label: str, semitones: int) -> str:
     match = re.match(r"([A-Ga-g](?:#+|b+)?)(:?)(.*)", chord)
     root = _note(match[1]) if match else None
     if match is None or root is None:
-        raise LabelError(f"Chord label {label!r} cannot be transposed; it must begin with a note, or be N or X.")
+        raise LabelError(f"Chord label {quote(label)} cannot be transposed; it must begin with a note, or be N or X.")
     low = _note(bass) if re.fullmatch(r"[A-Ga-g](?:#+|b+)?", bass) else None
     moved = bass if low is None else PITCH_CLASSES[(low + semitones) % 12]
     quality = "" if match[3] == "maj" else match[2] + match[3]

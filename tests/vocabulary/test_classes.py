@@ -164,6 +164,13 @@ def test_default_map_reports_what_it_cannot_read(label: str) -> None:
         chord_class(label)
 
 
+def test_absurd_degrees() -> None:
+    label = "C/" + "1" * 5000
+    assert [chord_class(label, dialect=name) for name in ("cm_train", "cm_offline", "cm_eval", "btc25")] == [1, 1, 1, 0]
+    with pytest.raises(LabelError):
+        chord_class(label)
+
+
 def test_usage() -> None:
     assert DIALECTS == ("default", "btc25", "btc170", "cm_train", "cm_offline", "cm_eval")
     assert chord_class("A:min", 25, "btc25") == chord_class("A:min", dialect="btc25") == 19
