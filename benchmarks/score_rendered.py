@@ -82,7 +82,9 @@ def main() -> int:
         songs = sorted(p for p in (args.audio / name).iterdir() if p.suffix in AUDIO and p.with_suffix(".lab").exists())
         songs = songs[: args.limit]
         begin = time.perf_counter()
-        chordfast.label_folder(songs, labels / name, model=args.model, offline=args.offline)
+        chordfast.label_folder(
+            songs, labels / name, model=args.model, root=args.audio / name, offline=args.offline, progress=True
+        )
         result = score_set(songs, labels / name)
         result["label_seconds"] = time.perf_counter() - begin
         results[name] = result

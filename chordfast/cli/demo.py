@@ -58,9 +58,10 @@ def demo(output: Path, model: str, offline: bool) -> None:
     right = sum(row.mark == "ok" for row in rows)
     click.echo(f"\n{right} of {len(rows)} chords right; ok: same chord, ~: same root, x: another chord")
     click.echo("mir_eval  " + "  ".join(f"{name} {value:.3f}" for name, value in scores(truth, found).items()))
+    first, second = seconds
     click.echo(
-        f"speed     {found.duration:.1f} s of music in {seconds[1]:.2f} s, {found.duration / seconds[1]:.0f} x real time "
-        f"with decoding ({seconds[0]:.2f} s the first time); model {recogniser.name}"
+        f"speed     {found.duration:.1f} s of music in {second:.2f} s, {found.duration / second:.0f} x real time "
+        f"with decoding ({first:.2f} s the first time); model {recogniser.name}"
     )
     click.echo(f"written   {output / 'demo.lab'}, {output / 'demo.json'}")
 
