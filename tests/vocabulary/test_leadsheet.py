@@ -73,7 +73,7 @@ def test_output_can_be_scored() -> None:
 
 
 REFUSED = """H Hm7 c:min am Cfoo C: C/ C/E/G C/Dm C:7(#9 C7)( C7777 C-5 C:majmin C::maj N/C C##b Cmaj7/H Csus5 Cno7
-Cdimsus4 Cmalt C7\x00 Dö 1 IVmaj7 C((b9)) C7b C7add C/b"""
+Cdimsus4 Cmalt C7\x00 Dö 1 IVmaj7 C((b9)) C7b C7add C/b C79 C/1111 C7b913"""
 
 
 @pytest.mark.parametrize("label", ["", " ", *REFUSED.split()])
