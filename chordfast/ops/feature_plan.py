@@ -18,16 +18,18 @@ C1 = 32.70319566257483
 """Frequency of C1 in Hz for A4 = 440 Hz."""
 
 _ALGORITHM = "composite-1"
-# Equiripple half-band filter, 27 taps, flat to an eighth of the input rate within 1e-6, -120 dB from three eighths:
-# the seven distinct odd taps (the centre is 1/2, the even ones are 0).
+# Equiripple half-band filter, 35 taps, flat to an eighth of the input rate within 3e-8, -152 dB from three eighths:
+# the nine distinct odd taps (the centre is 1/2, the even ones are 0).
 _HALF_BAND = (
-    0.31062646670566446,
-    -0.08499856547218992,
-    0.034006765027038144,
-    -0.012839688641453798,
-    0.003989821172544399,
-    -0.000893509843891686,
-    0.00010917487042569571,
+    0.31227020981773984,
+    -0.08922116086972413,
+    0.039139264642940985,
+    -0.017250171921545626,
+    0.006858683400361034,
+    -0.0023043697299768395,
+    0.0006095852543985822,
+    -0.0001132244124820781,
+    1.119590858171947e-05,
 )
 
 
@@ -124,7 +126,7 @@ class Filters:
     after the frame's centre at twice the octave's rate; direct [taps, bins, 2]: the same without decimation, mirrored
     about half a sample (only used by a top octave at the full rate); octave [n_fft, bins, 2]: the plain octave
     filters; scale [n_octaves, bins], top octave first; decimation [HALF_TAPS + 1] from the centre outwards;
-    half_band [7], the odd taps from the centre outwards.
+    half_band [9], the odd taps from the centre outwards.
     """
 
     composite: np.ndarray

@@ -18,7 +18,7 @@ typedef struct cf_cqt_filters {
   const float* octave;                      // [n_fft, bins, 2]
   const float* scale;                       // [n_octaves, bins], top octave first
   const float* decimation;                  // [n_decimation]
-  const float* half_band;                   // [7]
+  const float* half_band;                   // [9]
   int log_output;                           // 1: ln(|C| + 1e-6), 0: |C|
 } cf_cqt_filters;
 

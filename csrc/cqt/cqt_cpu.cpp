@@ -86,7 +86,7 @@ extern "C" cf_status cf_cqt_plan_create(const cf_cqt_filters* f, cf_cqt_plan** o
     plan->short_decimation.assign(chordfast::kShortPadded, 0.0f);
     std::copy_n(&plan->decimation[chordfast::kFirReach - chordfast::kShortReach], 2 * chordfast::kShortReach + 1,
                 plan->short_decimation.begin());
-    plan->half_band.assign(f->half_band, f->half_band + 7);
+    plan->half_band.assign(f->half_band, f->half_band + 9);
     plan->kernels = &kernels();
     *out = plan.release();
     return CF_OK;

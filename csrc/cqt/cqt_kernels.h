@@ -8,7 +8,7 @@ namespace chordfast {
 enum { kTile = 8, kBlock = 128 };
 
 struct CqtKernels {
-  // out[i] = half-band filter of x at 2i; reads x[2i - 13 ... 2i + 13] and up to 32 floats further.
+  // out[i] = half-band filter of x at 2i; uses x[2i - 17 ... 2i + 17], reads up to 32 floats before x[0] and 64 after the last.
   void (*half_band)(const float* x, float* out, int64_t n, const float* taps);
   // out[i] = sum_j taps[j] x[2i - reach + j], j < padded (a multiple of 32).
   void (*fir)(const float* x, float* out, int n, const float* taps, int reach, int padded);

@@ -42,23 +42,25 @@ static void half_band(const float* x, float* out, int64_t n, const float* taps) 
     rest += taps[4] * (shifted<4>(now, after) + shifted<11>(before, now));
     sum += taps[5] * (shifted<5>(now, after) + shifted<10>(before, now));
     rest += taps[6] * (shifted<6>(now, after) + shifted<9>(before, now));
+    sum += taps[7] * (shifted<7>(now, after) + shifted<8>(before, now));
+    rest += taps[8] * (shifted<8>(now, after) + shifted<7>(before, now));
     store_first(out + i, sum + rest, n - i);
     before = now;
   }
 #else
-  enum { kRun = 512, kPad = 8 };
+  enum { kRun = 512, kPad = 16 };
   float even[kRun + CF_WIDTH], odd[kRun + 2 * kPad + 2 * CF_WIDTH];
   for (int64_t start = 0; start < n; start += kRun) {
     const int run = n - start < kRun ? (int)(n - start) : kRun;
     const float* block = x + 2 * start;
-    // odd[i + kPad] = block[2i + 1] for i = -7 ... run + 6
+    // odd[i + kPad] = block[2i + 1] for i = -9 ... run + 8
     for (int i = -kPad; i < run + kPad; i += CF_WIDTH)
       cf_store(odd + kPad + i, CF_ODD(cf_load(block + 2 * i), cf_load(block + 2 * i + CF_WIDTH)));
     for (int i = 0; i < run; i += CF_WIDTH)
       cf_store(even + i, CF_EVEN(cf_load(block + 2 * i), cf_load(block + 2 * i + CF_WIDTH)));
     for (int i = 0; i < run; i += CF_WIDTH) {
       cf_reg sum = cf_load(even + i) * 0.5f;
-      for (int p = 0; p < 7; ++p)
+      for (int p = 0; p < 9; ++p)
         sum += taps[p] * (cf_load(odd + kPad + i + p) + cf_load(odd + kPad + i - 1 - p));
       store_first(out + start + i, sum, run - i);
     }
@@ -95,7 +97,7 @@ template <int kFrames, int kVectors>
 static inline void product(const float* pairs, const float* coefficients, int lanes, int n, float* sums) {
   cf_reg total[kFrames][kVectors];
   for (int f = 0; f < kFrames; ++f)
-    for (int v = 0; v < kVectors; ++v) total[f][v] = cf_load(sums + f * lanes + v * CF_WIDTH);
+    for (int v = 0; v < kVectors; ++v) total[f][v] = (cf_reg){};
   for (int j = 0; j < n; ++j) {
     cf_reg c[kVectors];
     for (int v = 0; v < kVectors; ++v) c[v] = cf_load(coefficients + (int64_t)j * lanes + v * CF_WIDTH);
@@ -105,7 +107,7 @@ static inline void product(const float* pairs, const float* coefficients, int la
     }
   }
   for (int f = 0; f < kFrames; ++f)
-    for (int v = 0; v < kVectors; ++v) cf_store(sums + f * lanes + v * CF_WIDTH, total[f][v]);
+    for (int v = 0; v < kVectors; ++v) cf_store(sums + f * lanes + v * CF_WIDTH, cf_load(sums + f * lanes + v * CF_WIDTH) + total[f][v]);
 }
 
 // 32 vector registers with AVX-512, 16 otherwise: accumulators + coefficients + one broadcast must fit.

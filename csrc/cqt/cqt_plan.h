@@ -13,7 +13,7 @@ namespace chordfast {
 constexpr int kEdge = 112;
 constexpr int kFirReach = 194, kFirPadded = 416;  // the decimation filter: 389 taps, padded to a multiple of 32
 // The two taps without a mirror image are 97 dB below the filter's sum: a shorter decimation filter serves them.
-constexpr int kShortReach = 63, kShortPadded = 128;
+constexpr int kShortReach = 127, kShortPadded = 256;
 
 }  // namespace chordfast
 

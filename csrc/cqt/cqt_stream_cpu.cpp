@@ -8,8 +8,8 @@
 namespace chordfast {
 
 namespace {
-constexpr int64_t kSlack = 64;      // kernels may read (never use) so many floats beyond what they need
-constexpr int kHalfBandReach = 13;  // the half-band filter's
+constexpr int64_t kSlack = 96;      // kernels may read (never use) so many floats beyond what they need
+constexpr int kHalfBandReach = 17;  // the half-band filter's
 constexpr int64_t kEndless = std::numeric_limits<int64_t>::max();
 
 int64_t shifted(int64_t n, int level) { return (n + (int64_t{1} << level) - 1) >> level; }  // ceil(n / 2^level)
@@ -111,7 +111,7 @@ void CqtStream::grow_levels() {
   for (size_t l = 1; l < levels_.size(); ++l) {
     Level& from = levels_[l - 1];
     Level& to = levels_[l];
-    // Sample p needs 2p + 13 of the level above.
+    // Sample p needs 2p + 17 of the level above.
     const int64_t last = (from.end() - 1 - kHalfBandReach) >> 1;
     const int64_t n = last + 1 - to.end();
     if (n <= 0) continue;
