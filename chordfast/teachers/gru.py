@@ -8,6 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+# Matrix products of fewer rows go through other BLAS kernels, which round differently: with at least four,
+# a song's result has the same bits alone and beside others.
+_LEAST_ROWS = 4
 _BLOCK_ROWS = 8192  # frames whose input products are held at once: 25 MB a layer
 
 
@@ -15,21 +18,24 @@ class RaggedSteps:
     """The order in which a recurrent layer walks through songs laid end to end, without any padding.
 
     Songs are taken longest first, so the songs still running at step t are the first ``n_t`` of them. Both directions
-    share the steps: at step t the forward one reads a song's frame t, the backward one frame length − 1 − t.
+    share the steps: at step t the forward one reads a song's frame t, the backward one frame length − 1 − t. Where fewer
+    than four songs run, rows of an empty frame after the last, number N, fill up.
     """
 
     def __init__(self, lengths: Sequence[int], device: torch.device | str = "cpu") -> None:
         sizes = np.asarray(lengths, dtype=np.int64)
         begins = np.concatenate(([0], np.cumsum(sizes)[:-1]))
         order = np.argsort(-sizes, kind="stable")
-        self.songs = int((sizes > 0).sum())
         longest = int(sizes.max(initial=0))
-        self.active = (sizes[order][None, :] > np.arange(longest)[:, None]).sum(axis=1)  # n_t
+        real = (sizes[None, :] > np.arange(longest)[:, None]).sum(axis=1)  # n_t
+        self.active = np.maximum(real, _LEAST_ROWS)
+        self.songs = int(self.active.max(initial=0))
         step = np.repeat(np.arange(longest), self.active)
         rank = np.arange(len(step)) - np.repeat(np.cumsum(self.active) - self.active, self.active)
-        song = order[rank]
+        song = order[np.minimum(rank, len(order) - 1)]
         rows = np.stack([begins[song] + step, begins[song] + sizes[song] - 1 - step])
-        self.rows = torch.from_numpy(rows).to(device)  # [2, N]: frame read at each (step, song), per direction
+        rows[:, rank >= real[step]] = sizes.sum()
+        self.rows = torch.from_numpy(rows).to(device)  # [2, ·]: frame read at each (step, song), per direction
 
     def blocks(self) -> Iterator[tuple[int, int, int]]:
         """(first row, steps, songs running) of stretches in which no song ends, each of bounded size."""
@@ -79,6 +85,7 @@ class BidirectionalGRU(nn.Module):
     def forward(self, x: Tensor, steps: RaggedSteps) -> Tensor:
         """Songs laid end to end [N, in] -> [N, 2H], forward direction in the first half."""
         size = self.size
+        x = torch.cat((x, x.new_zeros(1, x.shape[1])))
         out = x.new_empty(x.shape[0], 2 * size)
         state = x.new_zeros(2, steps.songs, size)
         for row, count, running in steps.blocks():
@@ -93,7 +100,7 @@ class BidirectionalGRU(nn.Module):
             flat = hidden.transpose(0, 1).reshape(2, count * running, size)
             out[rows[0], :size] = flat[0]
             out[rows[1], size:] = flat[1]
-        return out
+        return out[:-1]
 
     def _run(self, gates: Tensor, candidate: Tensor, state: Tensor) -> Tensor:
         """``gates`` [2, steps, songs, 2H] and ``candidate`` [2, steps, songs, H] hold x·K + b and are overwritten.
