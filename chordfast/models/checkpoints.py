@@ -24,7 +24,7 @@ from ..files import atomic_write, sha256_file
 from ..vocabulary import class_labels
 from .btc import BTC
 from .common import ChordModel
-from .reading import Checkpoint, load_checkpoint, some_names
+from .reading import Checkpoint, load_checkpoint, one_line, some_names
 from .twoe1d import HEADS, TwoE1D
 
 MODELS: dict[str, type[ChordModel]] = {cls.architecture: cls for cls in (BTC, TwoE1D)}
@@ -50,8 +50,7 @@ class LoadReport:
         parts = []
         for what, names in (("missing", self.missing), ("unexpected", self.unexpected), ("of another shape", wrong)):
             if names:
-                more = ", ..." if len(names) > 3 else ""
-                parts.append(f"{len(names)} {what} ({', '.join(names[:3])}{more})")
+                parts.append(f"{len(names)} {what} ({some_names(names)})")
         return "; ".join(parts) or "all tensors fit"
 
 
@@ -108,7 +107,7 @@ def build(
         raise  # the caller's options, not the file
     except (KeyError, ValueError, IndexError, ArithmeticError, RuntimeError) as error:
         raise ModelError(
-            f"{path}: its {architecture} weights are incomplete or malformed ({error}), get the file again"
+            f"{path}: its {architecture} weights are incomplete or malformed ({one_line(error)}), get the file again"
         ) from error
     report = compare(checkpoint.state, model)
     if not report.ok:

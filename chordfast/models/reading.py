@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,9 +106,8 @@ def _from_safetensors(path: Path) -> Checkpoint:
         metadata: dict[str, Any] = {"layout": "chordfast" if "chordfast" in header else "state_dict"}
         metadata["provenance"] = dict(json.loads(header.get("provenance", "{}")))
     except (SafetensorError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-        reason = str(error).split("\n", maxsplit=1)[0]
         raise ModelError(
-            f"{path} is truncated or damaged as a safetensors file ({reason}), copy or download it again"
+            f"{path} is truncated or damaged as a safetensors file ({one_line(error)}), copy or download it again"
         ) from error
     metadata.update({key: header[key] for key in ("architecture", "vocabulary", "feature_plan") if key in header})
     checkpoint = Checkpoint(_clean(tensors, path), metadata=metadata, path=path)
@@ -117,7 +116,7 @@ def _from_safetensors(path: Path) -> Checkpoint:
     declared = header.get("num_classes")
     if declared is not None and declared != str(checkpoint.num_classes):
         raise ModelError(
-            f"{path} says it has {declared} classes but its output layer has {checkpoint.num_classes}, "
+            f"{path} says it has {one_line(declared)} classes but its output layer has {checkpoint.num_classes}, "
             "it was altered: convert it again from its source"
         )
     return checkpoint
@@ -136,9 +135,7 @@ def _from_torch(path: Path) -> Checkpoint:
         if isinstance(name, str) and isinstance(value, Tensor) and (nested or name not in ("mean", "std"))
     }
     if not tensors:
-        raise ModelError(
-            f"{path} holds no weights (its keys: {some_names(map(str, content))}), give a model checkpoint"
-        )
+        raise ModelError(f"{path} holds no weights (its keys: {some_names(content)}), give a model checkpoint")
     checkpoint = Checkpoint(_clean(tensors, path), metadata={"layout": layout}, path=path)
     config = content.get("config")
     checkpoint.config = {str(k): _plain(v) for k, v in config.items()} if isinstance(config, Mapping) else {}
@@ -157,8 +154,15 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def some_names(names: Any) -> str:
-    listed = list(names)
+def one_line(text: object) -> str:
+    """Text out of a file made fit for a message: short, printable, on one line."""
+    words = " ".join(str(text).split())
+    return "".join(c if c.isprintable() else "?" for c in words[:120]) + ("..." if len(words) > 120 else "")
+
+
+def some_names(names: Iterable[object]) -> str:
+    """The first three of ``names`` for a message."""
+    listed = [one_line(name) for name in names]
     return ", ".join(listed[:3]) + (", ..." if len(listed) > 3 else "") or "none"
 
 
@@ -170,16 +174,20 @@ def _clean(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
         for prefix in ("module.", "_orig_mod."):
             name = name.removeprefix(prefix)
         if name in state:
-            raise ModelError(f"{path} holds the tensor {name} twice, with and without a prefix: save it again")
+            raise ModelError(
+                f"{path} holds the tensor {one_line(name)} twice, with and without a prefix: save it again"
+            )
         if not tensor.is_floating_point() or tensor.layout != torch.strided:
-            raise ModelError(f"{path}: the tensor {name} is {tensor.dtype}, give weights in floating point")
+            raise ModelError(f"{path}: the tensor {one_line(name)} is {tensor.dtype}, give weights in floating point")
         # A few bytes may claim, by strides of 0, to be a tensor larger than memory.
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise ModelError(f"{path}: the tensor {name} is larger than the data behind it, get the file again")
+            raise ModelError(
+                f"{path}: the tensor {one_line(name)} is larger than the data behind it, get the file again"
+            )
         clean = tensor.detach().to(torch.float32).clone(memory_format=torch.contiguous_format)
         if not bool(torch.isfinite(clean).all()):
             raise ModelError(
-                f"{path}: the tensor {name} holds NaN or infinity, the file is damaged or its training diverged"
+                f"{path}: the tensor {one_line(name)} holds NaN or infinity, give an earlier or undamaged file"
             )
         state[name] = clean
     return state

@@ -418,6 +418,7 @@ def test_weights_that_do_not_fit(tmp_path, btc_state, twoe1d_state):
     name = "self_attn_layers.layer_norm.gamma"
     refused({n: v for n, v in btc_state.items() if n != name}, rf"1 missing \({name}\)")
     refused({**btc_state, "extra": torch.zeros(1)}, r"1 unexpected \(extra\)")
+    refused({**btc_state, "e\n\x1b[1m" + "x" * 500: torch.zeros(1)}, r"1 unexpected \(e \?\[1mx{114}\.\.\.\)")
     refused({**btc_state, name: torch.zeros(64)}, rf"1 of another shape \({name} \[64\] instead of \[128\]\)")
     refused({**btc_state, name: torch.full((128,), float("nan"))}, f"{name} holds NaN or infinity")
 
