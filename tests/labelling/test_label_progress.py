@@ -109,7 +109,7 @@ def test_live_line_on_a_terminal(tmp_path: Path) -> None:
             except OSError:
                 break
             shown += part
-        assert process.wait() == 0
+        assert process.wait() == 0, shown.decode()
     os.close(ours)
     text = shown.decode()
     assert "/3 files, " in text
