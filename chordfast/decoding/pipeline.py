@@ -62,7 +62,7 @@ def decode(
             return _unheard(0.0, options, duration)
         edges: NDArray[np.float64] = np.arange(len(ids) + 1, dtype=np.float64) * frame_period
     else:
-        edges = (np.arange(frames + 1, dtype=np.float64) + options.boundary) * frame_period
+        edges = (np.arange(frames + 1, dtype=np.float64) + (options.boundary or 0.0)) * frame_period
         edges[0], edges[-1] = 0.0, duration
         # Frames that begin at the end, to the resolution of a written file, or after it have no time of their own.
         count = max(1, int(np.searchsorted(edges[:-1], duration - _RESOLUTION)))

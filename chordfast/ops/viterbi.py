@@ -25,8 +25,8 @@ def viterbi(
         initial: [K] non-negative weights of the first state (need not sum to 1), uniform if None.
 
     Returns:
-        int64 [T]. Sums are float64; of equally good predecessors the lowest index wins, so the result is the same on
-        every machine and equals ``reference.viterbi`` exactly.
+        int64 [T]. Sums are float64 and of equally good predecessors the lowest index wins: deterministic, and exactly
+        the path of ``reference.viterbi``.
 
     Raises:
         UsageError: wrong shape, NaN or +inf, a probability out of range, or no path of non-zero probability.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -19,12 +21,13 @@ def viterbi(
     frames, classes = observed.shape
     if frames == 0:
         return np.zeros(0, dtype=np.int64)
-    start = np.full(classes, 1 / classes) if initial is None else np.asarray(initial, dtype=np.float64)
-    with np.errstate(divide="ignore"):
-        move = np.log((1 - self_transition) / (classes - 1)) if classes > 1 else -np.inf
-        transition = np.full((classes, classes), move)
-        np.fill_diagonal(transition, np.log(self_transition) if classes > 1 else 0.0)
-        total = np.log(start) + observed[0]
+    transition = np.full((classes, classes), _log((1 - self_transition) / max(1, classes - 1)))
+    np.fill_diagonal(transition, _log(self_transition) if classes > 1 else 0.0)
+    if initial is None:
+        total = -math.log(classes) + observed[0]
+    else:
+        with np.errstate(divide="ignore"):
+            total = np.log(np.asarray(initial, dtype=np.float64)) + observed[0]
     predecessor = np.zeros((frames, classes), dtype=np.int64)
     columns = np.arange(classes)
     for t in range(1, frames):
@@ -49,12 +52,15 @@ def path_score(
         return 0.0
     stays = int(np.count_nonzero(states[1:] == states[:-1]))
     moves = frames - 1 - stays
-    start = 1 / classes if initial is None else np.asarray(initial, dtype=np.float64)[states[0]]
-    with np.errstate(divide="ignore"):
-        score = np.log(start) + observed[np.arange(frames), states].sum()
-        # 0 * log 0 is NaN, so a kind of step that does not occur is left out.
-        if stays and classes > 1:
-            score += stays * np.log(self_transition)
-        if moves:
-            score += moves * np.log((1 - self_transition) / (classes - 1))
-    return float(score)
+    start = 1 / classes if initial is None else float(np.asarray(initial)[states[0]])
+    score = _log(start) + float(observed[np.arange(frames), states].sum())
+    # 0 * log 0 is NaN, so a kind of step that does not occur is left out.
+    if stays and classes > 1:
+        score += stays * _log(self_transition)
+    if moves:
+        score += moves * _log((1 - self_transition) / (classes - 1))
+    return score
+
+
+def _log(x: float) -> float:
+    return math.log(x) if x > 0 else -math.inf
