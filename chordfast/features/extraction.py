@@ -6,6 +6,7 @@ import hashlib
 import os
 import time
 from dataclasses import dataclass
+from typing import cast, get_args
 
 import numpy as np
 
@@ -14,9 +15,7 @@ from ..audio import open_audio
 from ..errors import AudioError, UsageError
 from ..ops.cqt import CqtStream, cqt
 from ..ops.feature_plan import BTC, FeaturePlan
-from ..ops.ingest import IngestStream, ingest
-
-QUALITIES = ("relaxed", "exact")
+from ..ops.ingest import IngestStream, Quality, ingest
 
 SILENCE_PEAK = 1e-4
 """Mono peak (full scale 1) below which a recording is silent: -80 dBFS, three steps of 16 bits, more than dither."""
@@ -42,10 +41,11 @@ class Song:
     decoder: str
 
 
-def check_quality(quality: str) -> None:
-    """UsageError unless ``quality`` is "relaxed" or "exact"."""
-    if quality not in QUALITIES:
-        raise UsageError(f"unknown quality {quality!r}; choose from {', '.join(QUALITIES)}")
+def check_quality(quality: str) -> Quality:
+    """The quality itself; UsageError unless it is "relaxed" or "exact"."""
+    if quality not in get_args(Quality):
+        raise UsageError(f"unknown quality {quality!r}; choose from {', '.join(sorted(get_args(Quality)))}")
+    return cast(Quality, quality)
 
 
 def features_hash(plan: FeaturePlan, quality: str) -> str:
@@ -54,7 +54,7 @@ def features_hash(plan: FeaturePlan, quality: str) -> str:
 
 
 def extract(
-    source: str | os.PathLike[str] | np.ndarray, sr: float | None = None, plan: FeaturePlan = BTC,
+    source: str | os.PathLike[str] | np.ndarray, sr: int | None = None, plan: FeaturePlan = BTC,
     quality: str = "relaxed",
 ) -> np.ndarray:  # fmt: skip
     """Constant-Q features, float32 [T, n_bins], of a file or of samples.
@@ -64,23 +64,22 @@ def extract(
     t * ``plan.frame_period`` s. ``quality`` "exact" resamples as soxr HQ does; "relaxed" is faster and equal within
     the transform's tolerance. AudioError when a file cannot be read, UsageError when the arguments do not fit.
     """
-    check_quality(quality)
+    checked = check_quality(quality)
     if isinstance(source, str | os.PathLike):
         if sr is not None:
             raise UsageError("sr is read from the file; give it with samples only")
         return extract_song(source, plan, quality).features
-    return cqt(ingest(_checked(source, sr), sr, quality, target=plan.sample_rate), plan)
+    values, rate = _samples(source, sr)
+    return cqt(ingest(values, rate, checked, target=plan.sample_rate), plan)
 
 
-def extract_samples(pcm: np.ndarray, sr: float | None, plan: FeaturePlan = BTC, quality: str = "relaxed") -> Song:
+def extract_samples(pcm: np.ndarray, sr: int | None, plan: FeaturePlan = BTC, quality: str = "relaxed") -> Song:
     """Features of samples with their rate, as `extract` takes them, and what `extract_song` tells about a file."""
-    check_quality(quality)
-    values = _checked(pcm, sr)
-    assert sr is not None
-    flow = _Flow(sr, 1 if values.ndim == 1 else values.shape[1], plan, quality)
+    values, rate = _samples(pcm, sr)
+    flow = _Flow(rate, 1 if values.ndim == 1 else values.shape[1], plan, check_quality(quality))
     flow.push(values)
     features = flow.finish()
-    return flow.song(features, len(values) / sr, "ok", [], "")
+    return flow.song(features, len(values) / rate, "ok", [], "")
 
 
 def extract_song(path: str | os.PathLike[str], plan: FeaturePlan = BTC, quality: str = "relaxed") -> Song:
@@ -89,12 +88,12 @@ def extract_song(path: str | os.PathLike[str], plan: FeaturePlan = BTC, quality:
     A file that breaks off after at least one hop is "truncated" and gives what could be read; AudioError when
     nothing could be.
     """
-    check_quality(quality)
+    checked = check_quality(quality)
     began = time.process_time()
     frames, broken = 0, None
     with open_audio(path) as reader:
         info = reader.info
-        flow = _Flow(info.sample_rate, info.channels, plan, quality)
+        flow = _Flow(info.sample_rate, info.channels, plan, checked)
         flow.seconds["decode"] += flow.mark - began
         blocks = iter(reader)
         while True:
@@ -122,7 +121,7 @@ def extract_song(path: str | os.PathLike[str], plan: FeaturePlan = BTC, quality:
 class _Flow:
     """PCM blocks to features, with the CPU time of each stage."""
 
-    def __init__(self, sr: float, channels: int, plan: FeaturePlan, quality: str) -> None:
+    def __init__(self, sr: int, channels: int, plan: FeaturePlan, quality: Quality) -> None:
         self.plan = plan
         self.seconds = {"decode": 0.0, "ingest": 0.0, "cqt": 0.0}
         self.n_samples = 0
@@ -173,14 +172,7 @@ class _Flow:
         return Song(features, self.n_samples, duration, outcome, "; ".join(notes), self.seconds, self.peak, decoder)
 
 
-def _checked(pcm: np.ndarray, sr: float | None) -> np.ndarray:
-    values = np.asarray(pcm)
+def _samples(pcm: np.ndarray, sr: int | None) -> tuple[np.ndarray, int]:
     if sr is None:
         raise UsageError("samples need their rate: give sr, in Hz")
-    if values.ndim not in (1, 2):
-        raise UsageError(f"samples have shape {list(values.shape)}; give [N] or [N, channels]")
-    if values.dtype != np.int16:
-        if values.dtype.kind != "f":
-            raise UsageError(f"samples have type {values.dtype}; give int16, or floating point between -1 and 1")
-        values = values.astype(np.float32, copy=False)
-    return values
+    return np.asarray(pcm), sr  # ingest checks the rest

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def label(
     source: str | os.PathLike[str] | np.ndarray,
-    sr: float | None = None,
+    sr: int | None = None,
     model: str | os.PathLike[str] | Recogniser = "crema",
     *,
     options: DecodingOptions | None = None,
