@@ -111,9 +111,8 @@ extern "C" cf_status cf_cqt_forward_cpu(const cf_cqt_plan* plan, const float* x,
       const float* row = x + r * row_stride;
       CqtStream stream(*plan, first);
       stream.write_to(out + (r * frames + first) * plan->n_bins, end);
-      const int64_t chunk = int64_t{chordfast::kTile} * plan->hop;
-      for (int64_t at = CqtStream::start_sample(*plan, first); at < n && !stream.done(); at += chunk)
-        stream.push(row + at, std::min(chunk, n - at));
+      const int64_t start = CqtStream::start_sample(*plan, first);
+      stream.push(row + start, n - start);
       if (!stream.done()) stream.finish();
     });
     return CF_OK;

@@ -46,6 +46,7 @@ class CqtStream {
   void emit(bool last);
   void emit_tile(int octave, int64_t frame, int count);
   void compact();
+  void prefetch();
   void start_corrections();
   void end_corrections();
   void correct(int octave, int64_t frame, float* sums) const;
@@ -62,6 +63,8 @@ class CqtStream {
   int64_t taken_;
   float* out_ = nullptr;
   std::vector<float> rows_, sums_, scratch_;
+  const float* upcoming_ = nullptr;         // input of the push under way that is not copied yet
+  const float* upcoming_end_ = nullptr;
   bool finished_ = false;
 };
 

@@ -76,15 +76,26 @@ float* CqtStream::row(int64_t frame) {
 void CqtStream::push(const float* x, int64_t n) {
   if (finished_) throw std::logic_error("cqt: samples pushed after finish");
   const int64_t chunk = int64_t{kTile} * plan_.hop;  // one tile of frames per octave, and little enough to stay in cache
-  while (n > 0) {
+  while (n > 0 && !done()) {
     const int64_t part = std::min(n, chunk);
     std::memcpy(levels_[0].extend(part), x, part * sizeof(float));
     x += part;
     n -= part;
+    upcoming_ = x;
+    upcoming_end_ = x + std::min(n, chunk);
     grow_levels();
     emit(false);
     compact();
   }
+  upcoming_ = upcoming_end_ = nullptr;
+}
+
+// The next chunk comes from memory while the arithmetic of this one runs: a share of it with every tile.
+void CqtStream::prefetch() {
+  constexpr int64_t kLine = 64 / sizeof(float);
+  const int64_t share = int64_t{kTile} * plan_.hop / plan_.n_octaves;
+  for (int64_t i = 0; i < share && upcoming_ < upcoming_end_; i += kLine, upcoming_ += kLine)
+    __builtin_prefetch(upcoming_, 0, 2);
 }
 
 void CqtStream::finish() {
@@ -148,6 +159,7 @@ void CqtStream::emit_tile(int o, int64_t frame, int count) {
   const bool direct = plan_.halvings + o == 0;
   const int64_t hop = plan_.hop >> source;
   Level& level = levels_[source];
+  prefetch();
   std::fill(sums_.begin(), sums_.end(), 0.0f);
   // Frames beyond `count` read zeros or later samples; their results are dropped.
   const int64_t reach = (frame + kTile - 1) * hop + plan_.ahead();
