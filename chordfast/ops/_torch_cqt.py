@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import json
+from typing import Any
 
 import torch
 
-from .._native import native
+from .._native import default_threads, native
 from ..errors import UsageError
 from ._library import define
 from .cqt import native_plan
@@ -16,26 +15,32 @@ from .feature_plan import FeaturePlan
 
 
 @functools.lru_cache(maxsize=64)
-def _plan(text: str) -> FeaturePlan:
-    return FeaturePlan(**json.loads(text))
+def _plan(sample_rate: int, hop: int, n_bins: int, bins_per_octave: int, fmin: float, log: bool) -> FeaturePlan:
+    return FeaturePlan(sample_rate, hop, n_bins, bins_per_octave, fmin, "log" if log else "magnitude")
 
 
-def _cpu(x: torch.Tensor, plan: str, threads: int) -> torch.Tensor:
-    decoded = _plan(plan)
+def _cpu(x: torch.Tensor, threads: int, *numbers: Any) -> torch.Tensor:
+    plan = _plan(*numbers)
     x = x.contiguous()
     n = x.shape[-1]
-    out = x.new_empty((*x.shape[:-1], decoded.n_frames(n), decoded.n_bins))
+    out = x.new_empty((*x.shape[:-1], plan.n_frames(n), plan.n_bins))
+    count = threads or default_threads()  # asked for here, where torch.compile does not look
     if out.numel():
-        native().cqt_forward_cpu(native_plan(decoded), x.data_ptr(), x.numel() // n, n, n, out.data_ptr(), threads)
+        native().cqt_forward_cpu(native_plan(plan), x.data_ptr(), x.numel() // n, n, n, out.data_ptr(), count)
     return out
 
 
-def _fake(x: torch.Tensor, plan: str, threads: int) -> torch.Tensor:
-    decoded = _plan(plan)
-    return x.new_empty((*x.shape[:-1], decoded.n_frames(int(x.shape[-1])), decoded.n_bins))
+def _fake(x: torch.Tensor, threads: int, *numbers: Any) -> torch.Tensor:
+    plan = _plan(*numbers)
+    return x.new_empty((*x.shape[:-1], plan.n_frames(int(x.shape[-1])), plan.n_bins))
 
 
-_cqt = define("_cqt", "(Tensor x, str plan, int threads) -> Tensor", cpu=_cpu, fake=_fake)
+_cqt = define(
+    "_cqt",
+    "(Tensor x, int threads, int sample_rate, int hop, int n_bins, int bins_per_octave, float fmin, bool log) -> Tensor",
+    cpu=_cpu,
+    fake=_fake,
+)
 
 
 def forward(mono: object, plan: FeaturePlan, threads: int) -> torch.Tensor:
@@ -48,4 +53,5 @@ def forward(mono: object, plan: FeaturePlan, threads: int) -> torch.Tensor:
         raise UsageError("cqt: a single number has no sample axis; give a tensor [..., N]")
     if mono.device.type not in ("cpu", "meta"):
         raise UsageError(f"cqt: the tensor is on {mono.device}; this version computes on the CPU, call .cpu() first")
-    return _cqt(mono.detach(), json.dumps(dataclasses.asdict(plan)), threads)
+    log = plan.output == "log"
+    return _cqt(mono.detach(), threads, plan.sample_rate, plan.hop, plan.n_bins, plan.bins_per_octave, plan.fmin, log)

@@ -58,14 +58,15 @@ def cqt(mono: Any, plan: FeaturePlan = BTC, threads: int | None = None) -> Any:
     Formula: Brown's constant-Q transform by octaves (Schörkhuber and Klapuri 2010) with the settings of ``librosa.cqt``;
     the last decimation before each octave is folded into its filters (docs/kernels/cqt.md).
     """
-    count = default_threads() if threads is None else threads
-    if count < 1:
+    if threads is not None and threads < 1:
         raise UsageError(f"cqt: threads is {threads}; give a positive number")
     if isinstance(mono, np.ndarray):
         if mono.dtype != np.float32:
-            raise UsageError(f"cqt: samples are {mono.dtype}; convert them to float32 (ops.ingest does, from int16 too)")
-        return _forward(mono, plan, count)
-    return _torch_cqt(mono, plan, count)
+            raise UsageError(
+                f"cqt: samples are {mono.dtype}; convert them to float32 (ops.ingest does, from int16 too)"
+            )
+        return _forward(mono, plan, threads or default_threads())
+    return _torch_cqt(mono, plan, threads or 0)
 
 
 def _forward(mono: np.ndarray, plan: FeaturePlan, threads: int) -> np.ndarray:

@@ -107,7 +107,9 @@ def _pcm(pcm: NDArray[Any]) -> NDArray[Any]:
         raise UsageError(f"pcm has shape {pcm.shape}; pass [N] or [N, channels]")
     if pcm.ndim == 2 and not 1 <= pcm.shape[1] <= MAX_CHANNELS:
         hint = "; it looks transposed, pass pcm.T" if 1 <= pcm.shape[0] <= MAX_CHANNELS else ""
-        raise UsageError(f"pcm has shape {pcm.shape}; [N, channels] with 1 to {MAX_CHANNELS} channels is expected{hint}")
+        raise UsageError(
+            f"pcm has shape {pcm.shape}; [N, channels] with 1 to {MAX_CHANNELS} channels is expected{hint}"
+        )
     if pcm.dtype == np.float64:
         with np.errstate(over="ignore"):
             pcm = pcm.astype(np.float32)

@@ -146,7 +146,9 @@ def mix(pcm: NDArray[np.int16] | NDArray[np.float32]) -> tuple[Float64, int]:
     return (x.mean(axis=1) if x.ndim == 2 else x), int(bad.sum())
 
 
-def ingest(pcm: NDArray[np.int16] | NDArray[np.float32], sr: int, quality: str = "exact", target: int = 22050) -> Float64:
+def ingest(
+    pcm: NDArray[np.int16] | NDArray[np.float32], sr: int, quality: str = "exact", target: int = 22050
+) -> Float64:
     """Mono float64 at ``target`` Hz, ``ceil(N * target / sr)`` samples, from [N] or [N, C] PCM at ``sr`` Hz."""
     x, _ = mix(pcm)
     ratio = Fraction(sr, target)
