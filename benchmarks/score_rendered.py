@@ -1,9 +1,10 @@
 """Labels rendered audio with known chords and prints mir_eval scores per set.
 
-Usage: python benchmarks/score_rendered.py AUDIO [--labels DIR] [--model crema] [--json OUT] [--sets a,b] [--limit N]
+Usage: python benchmarks/score_rendered.py AUDIO [--labels DIR] [--model crema] [--sets a,b] [--limit N]
+                                            [--existing] [--json OUT]
 
 Every sub-folder of AUDIO is a set and holds <id>.flac (or another format) with <id>.lab, the truth, beside it.
-Labels go to DIR/<set>; files labelled before are not labelled again. Scores are means over songs weighted by
+Labels go to DIR/<set>; files labelled before are not labelled again, and with --existing none is. Scores are means over songs weighted by
 the length of the truth, also for the segmentation measures. Songs whose truth or labels mir_eval cannot read are
 counted, not hidden.
 """
@@ -35,6 +36,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sets", help="comma-separated names; default all")
     parser.add_argument("--limit", type=int, help="songs a set")
     parser.add_argument("--offline", action="store_true")
+    parser.add_argument("--existing", action="store_true", help="score what lies in --labels, label nothing")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
@@ -82,9 +84,10 @@ def main() -> int:
         songs = sorted(p for p in (args.audio / name).iterdir() if p.suffix in AUDIO and p.with_suffix(".lab").exists())
         songs = songs[: args.limit]
         begin = time.perf_counter()
-        chordfast.label_folder(
-            songs, labels / name, model=args.model, root=args.audio / name, offline=args.offline, progress=True
-        )
+        if not args.existing:
+            chordfast.label_folder(
+                songs, labels / name, model=args.model, root=args.audio / name, offline=args.offline, progress=True
+            )
         result = score_set(songs, labels / name)
         result["label_seconds"] = time.perf_counter() - begin
         results[name] = result
