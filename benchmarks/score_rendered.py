@@ -4,9 +4,9 @@ Usage: python benchmarks/score_rendered.py AUDIO [--labels DIR] [--model crema] 
                                             [--existing] [--json OUT]
 
 Every sub-folder of AUDIO is a set and holds <id>.flac (or another format) with <id>.lab, the truth, beside it.
-Labels go to DIR/<set>; files labelled before are not labelled again, and with --existing none is. Scores are means over songs weighted by
-the length of the truth, also for the segmentation measures. Songs whose truth or labels mir_eval cannot read are
-counted, not hidden.
+Labels go to DIR/<set>; files labelled before are not labelled again, and with --existing none is. Scores are means
+over songs weighted by the length of the truth, also for the segmentation measures. Songs that cannot be scored are
+named on stderr, and the exit code is 1 then.
 """
 
 from __future__ import annotations
