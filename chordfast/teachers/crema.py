@@ -45,7 +45,7 @@ def harmonic_db(magnitude: np.ndarray) -> np.ndarray:
     octave = CREMA_H2.bins_per_octave
     for harmonic, first in enumerate((0, octave)):
         part = level[:, first : first + N_BINS]
-        np.subtract(part, part.max(initial=20.0 * np.log10(_AMPLITUDE_FLOOR)), out=result[..., harmonic])
+        np.subtract(part, part.max(initial=-200.0), out=result[..., harmonic])
     return np.maximum(result, np.float32(-DYNAMIC_RANGE), out=result)
 
 

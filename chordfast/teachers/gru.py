@@ -18,8 +18,8 @@ class RaggedSteps:
     """The order in which a recurrent layer walks through songs laid end to end, without any padding.
 
     Songs are taken longest first, so the songs still running at step t are the first ``n_t`` of them. Both directions
-    share the steps: at step t the forward one reads a song's frame t, the backward one frame length − 1 − t. Where fewer
-    than four songs run, rows of an empty frame after the last, number N, fill up.
+    share the steps: at step t the forward one reads a song's frame t, the backward one frame length − 1 − t. Where
+    fewer than four songs run, rows of an empty frame after the last, number N, fill up.
     """
 
     def __init__(self, lengths: Sequence[int], device: torch.device | str = "cpu") -> None:

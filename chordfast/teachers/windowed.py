@@ -45,6 +45,8 @@ class Windowed:
                     f"{self.name}: features have shape {list(song.shape)}; give [frames, {self.plan.n_bins}] "
                     "of the feature plan BTC"
                 )
+        if not features:
+            return []
         starts = [windows(len(song), WINDOW, self.overlap) for song in features]
         owner = np.repeat(np.arange(len(features)), [len(each) for each in starts])
         first = np.concatenate([*starts, np.zeros(0, np.int64)])
