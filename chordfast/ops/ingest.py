@@ -86,7 +86,7 @@ def ingest(pcm: _Array, sr: int, quality: Quality = "exact", target: int = 22050
 
         assert isinstance(pcm, torch.Tensor)
         mono = ingest(pcm.detach().cpu().numpy(), sr, quality, target)
-        return torch.from_numpy(mono).to(pcm.device)
+        return torch.from_numpy(mono).to(pcm.device)  # type: ignore[return-value]
     if not isinstance(pcm, np.ndarray):
         raise UsageError(f"pcm is a {type(pcm).__name__}; pass a NumPy array or a torch tensor")
     block = _pcm(pcm)

@@ -109,12 +109,12 @@ def relaxed_half_length(sr: float, target: float) -> float:
     return (_RELAXED_DB - 8.0) / (2.285 * 2 * math.pi * (1 - 2 * RELAXED_PASS) * target) / 2.0
 
 
-def _apply(x: Float64, ratio: Fraction, n_out: int, kernel: Float64, half: int, first: int) -> Float64:
-    """y[i] = sum_k kernel[i % L, k] x[floor(i * ratio) - half + k]; ``x[0]`` is input sample ``first``."""
+def _apply(x: Float64, first: int, ratio: Fraction, n_out: int, kernel: Float64) -> Float64:
+    """y[i] = sum_k kernel[phase of i, k] x[floor(i * ratio) - K/2 + k]; ``x[0]`` is input sample ``first``."""
     step, phases = ratio.numerator, ratio.denominator
     taps = kernel.shape[1]
     i = np.arange(n_out, dtype=np.int64)
-    base = i * step // phases - half - first
+    base = i * step // phases - taps // 2 - first
     padded = np.concatenate([np.zeros(max(0, -int(base.min(initial=0)))), x])
     base += len(padded) - len(x)
     padded = np.concatenate([padded, np.zeros(max(0, int(base.max(initial=0)) + taps - len(padded)))])
@@ -161,7 +161,7 @@ def ingest(
         grid = np.arange(ratio.denominator)[:, None] / ratio.denominator - (np.arange(2 * half) - half)
         kernel = exact_kernel(grid / scale, float(ratio))
         # Unit gain at DC, as the mean over the phases.
-        return _apply(x, ratio, n_out, kernel / (kernel.sum() / ratio.denominator), half, 0)
+        return _apply(x, 0, ratio, n_out, kernel / (kernel.sum() / ratio.denominator))
     first = 0
     while ratio >= 4:
         x, first = _half_band(x, first, 5 if ratio < 8 else 3)
@@ -175,4 +175,4 @@ def ingest(
     grid = np.arange(ratio.denominator)[:, None] / ratio.denominator - (np.arange(2 * half) - half)
     beta = 0.1102 * (_RELAXED_DB - 8.7)
     kernel = kaiser_sinc(grid / rate, float(target), seconds, beta)
-    return _apply(x, ratio, n_out, kernel / (kernel.sum() / ratio.denominator), half, first)
+    return _apply(x, first, ratio, n_out, kernel / (kernel.sum() / ratio.denominator))

@@ -1,0 +1,105 @@
+"""libsndfile through soundfile: WAV, AIFF, FLAC, Ogg Vorbis and Opus, MP3, AU, CAF, W64."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from ..errors import AudioError
+from .reading import BLOCK_FRAMES, AudioInfo, AudioReader, DecodeError, checked
+
+_INT16 = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "ULAW", "ALAW"})
+_FLOAT = frozenset({"PCM_24", "PCM_32", "FLOAT", "DOUBLE", "VORBIS", "OPUS"}) | {
+    f"MPEG_LAYER_{layer}" for layer in ("I", "II", "III")
+}
+_UNKNOWN_LENGTH = 1 << 60
+_RETRY_FRAMES = 4096
+
+
+class SoundfileReader(AudioReader):
+    """Reads through libsndfile; AudioError for codecs off the allow-list, DecodeError when it cannot open the file."""
+
+    def __init__(self, path: str | os.PathLike[str], cut: str = "") -> None:
+        super().__init__(path, cut)
+        try:
+            # By descriptor: any file name the system knows will do.
+            self._handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            self._file = soundfile.SoundFile(self._handle, closefd=False)
+        except (soundfile.SoundFileError, RuntimeError) as error:
+            os.close(self._handle)
+            raise DecodeError(_reason(error)) from error
+        try:
+            file = self._file
+            frames = file.frames if 0 <= file.frames < _UNKNOWN_LENGTH else 0
+            if file.subtype not in _INT16 | _FLOAT:
+                raise AudioError(f"{path} holds {file.subtype_info}, which is not decoded; convert it to WAV or FLAC")
+            decoder = f"libsndfile {soundfile.__libsndfile_version__}"
+            self.info = checked(
+                AudioInfo(
+                    sample_rate=file.samplerate,
+                    channels=file.channels,
+                    frames=frames,
+                    duration=frames / max(1, file.samplerate),
+                    format=file.format,
+                    subtype=file.subtype,
+                    decoder=decoder,
+                ),
+                self.path,
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if not self._file.closed:
+            self._file.close()
+            os.close(self._handle)
+
+    def _decode(self) -> Iterator[NDArray[Any]]:
+        size = BLOCK_FRAMES
+        while True:
+            start = self.frames_read
+            try:
+                block = self._read(size)
+            except DecodeError:
+                if size == _RETRY_FRAMES or not self._file.seekable():
+                    raise
+                # What was decoded before the damage is lost with the block: once more, in small ones.
+                size = _RETRY_FRAMES
+                try:
+                    self._file.seek(start)
+                except (soundfile.SoundFileError, RuntimeError) as error:
+                    raise DecodeError(_reason(error)) from error
+                continue
+            if len(block):
+                yield block
+            if len(block) < size:
+                return
+
+    def _read(self, size: int) -> NDArray[Any]:
+        dtype = np.int16 if self.info.subtype in _INT16 else np.float32
+        block = np.empty((size, self.info.channels), dtype)
+        try:
+            # Not read(): that asks for the position before and after, and cuts what is asked for to the promise.
+            count = self._file.buffer_read_into(block, "int16" if dtype is np.int16 else "float32")
+        except (soundfile.SoundFileError, RuntimeError) as error:
+            raise DecodeError(_reason(error)) from error
+        return block[:count]
+
+    def _tolerance(self) -> int:
+        # An MPEG header without a frame count leaves libsndfile to guess from the file size.
+        if self.info.format == "MP3":
+            return max(2 * 1152, self.info.frames // 200)
+        return 0
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "error_string", None) or str(error)
+    return text.strip().rstrip(".").replace("File does not exist or is not a regular file (possibly a pipe?)", "") or (
+        "no valid audio data"
+    )
