@@ -29,7 +29,7 @@ class SoundfileReader(AudioReader):
         try:
             # By descriptor: any file name the system knows will do.
             self._handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-            self._file = soundfile.SoundFile(self._handle, closefd=False)
+            self._file = self._open()
         except (soundfile.SoundFileError, RuntimeError) as error:
             os.close(self._handle)
             raise DecodeError(_reason(error)) from error
@@ -56,9 +56,14 @@ class SoundfileReader(AudioReader):
             raise
 
     def close(self) -> None:
-        if not self._file.closed:
-            self._file.close()
+        self._file.close()
+        if self._handle >= 0:
             os.close(self._handle)
+            self._handle = -1
+
+    def _open(self) -> soundfile.SoundFile:
+        os.lseek(self._handle, 0, os.SEEK_SET)
+        return soundfile.SoundFile(self._handle, closefd=False)
 
     def _decode(self) -> Iterator[NDArray[Any]]:
         size = BLOCK_FRAMES
@@ -66,15 +71,18 @@ class SoundfileReader(AudioReader):
             start = self.frames_read
             try:
                 block = self._read(size)
-            except DecodeError:
+            except DecodeError as error:
                 if size == _RETRY_FRAMES or not self._file.seekable():
                     raise
-                # What was decoded before the damage is lost with the block: once more, in small ones.
+                # What was decoded before the damage is lost with the block: once more, in small ones. The decoder
+                # cannot seek after an error, a fresh one can.
                 size = _RETRY_FRAMES
                 try:
+                    self._file.close()
+                    self._file = self._open()
                     self._file.seek(start)
-                except (soundfile.SoundFileError, RuntimeError) as error:
-                    raise DecodeError(_reason(error)) from error
+                except (soundfile.SoundFileError, RuntimeError) as again:
+                    raise error from again
                 continue
             if len(block):
                 yield block
