@@ -72,15 +72,16 @@ class SoundfileReader(AudioReader):
             try:
                 block = self._read(size)
             except DecodeError as error:
-                if size == _RETRY_FRAMES or not self._file.seekable():
+                if size == _RETRY_FRAMES:
                     raise
-                # What was decoded before the damage is lost with the block: once more, in small ones. The decoder
-                # cannot seek after an error, a fresh one can.
+                # What was decoded before the damage is lost with the block: once more, in small ones. Seeking may
+                # fail in a damaged file, so decode from the start.
                 size = _RETRY_FRAMES
                 try:
                     self._file.close()
                     self._file = self._open()
-                    self._file.seek(start)
+                    for position in range(0, start, BLOCK_FRAMES):
+                        self._read(min(BLOCK_FRAMES, start - position))
                 except (soundfile.SoundFileError, RuntimeError) as again:
                     raise error from again
                 continue
