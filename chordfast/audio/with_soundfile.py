@@ -18,7 +18,7 @@ _FLOAT = frozenset({"PCM_24", "PCM_32", "FLOAT", "DOUBLE", "VORBIS", "OPUS"}) | 
     f"MPEG_LAYER_{layer}" for layer in ("I", "II", "III")
 }
 _UNKNOWN_LENGTH = 1 << 60
-_RETRY_FRAMES = 4096
+_RETRY_FRAMES = 256
 
 
 class SoundfileReader(AudioReader):
