@@ -14,7 +14,7 @@ HERE = Path(__file__).parent.resolve()
 
 
 class CMakeBuild(build_ext):
-    """Configure and build ``chordfast._C``; ``CHORDFAST_CUDA=AUTO|ON|OFF`` and ``CHORDFAST_BUILD_DIR`` are read here."""
+    """Configure and build ``chordfast._C``; see CONTRIBUTING.md for the environment variables read here."""
 
     def build_extension(self, ext: Extension) -> None:
         in_source = self.inplace or getattr(self, "editable_mode", False)
@@ -30,6 +30,8 @@ class CMakeBuild(build_ext):
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
             f"-DCHORDFAST_CUDA={os.environ.get('CHORDFAST_CUDA', 'AUTO')}",
         ]  # fmt: skip
+        if os.environ.get("CHORDFAST_WERROR") == "1":
+            configure.append("-DCHORDFAST_WERROR=ON")
         # Build isolation deletes its ninja afterwards; a cached path to it would break the next build.
         if ninja := shutil.which("ninja"):
             configure.append(f"-DCMAKE_MAKE_PROGRAM={ninja}")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .labelling import label as label
     from .labelling import label_folder as label_folder
 
-__all__ = ["__version__", *_LAZY, *_ROOMS]
+__all__ = ["__version__", *_LAZY, *_ROOMS]  # noqa: PLE0604 (all are strings)
 
 
 def __getattr__(name: str) -> Any:

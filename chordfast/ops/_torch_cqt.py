@@ -37,7 +37,8 @@ def _fake(x: torch.Tensor, threads: int, *numbers: Any) -> torch.Tensor:
 
 _cqt = define(
     "_cqt",
-    "(Tensor x, int threads, int sample_rate, int hop, int n_bins, int bins_per_octave, float fmin, bool log) -> Tensor",
+    "(Tensor x, int threads, int sample_rate, int hop, int n_bins, int bins_per_octave, float fmin, bool log)"
+    " -> Tensor",
     cpu=_cpu,
     fake=_fake,
 )
@@ -48,7 +49,7 @@ def forward(mono: object, plan: FeaturePlan, threads: int) -> torch.Tensor:
     if not isinstance(mono, torch.Tensor):
         raise UsageError(f"cqt: got {type(mono).__name__}; give a float32 NumPy array or torch tensor")
     if mono.dtype != torch.float32:
-        raise UsageError(f"cqt: samples are {mono.dtype}; convert them to float32 (ops.ingest does, from int16 too)")
+        raise UsageError(f"cqt: samples are {mono.dtype}; convert them to float32 (as ops.ingest does)")
     if mono.ndim == 0:
         raise UsageError("cqt: a single number has no sample axis; give a tensor [..., N]")
     if mono.device.type not in ("cpu", "meta"):

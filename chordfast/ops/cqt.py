@@ -55,16 +55,14 @@ def cqt(mono: Any, plan: FeaturePlan = BTC, threads: int | None = None) -> Any:
     threads: default ``CHORDFAST_THREADS`` or all processors; the result does not depend on it. Deterministic.
     UsageError for other types or a missing sample axis.
 
-    Formula: Brown's constant-Q transform by octaves (Schörkhuber and Klapuri 2010) with the settings of ``librosa.cqt``;
-    the last decimation before each octave is folded into its filters (docs/kernels/cqt.md).
+    Formula: Brown's constant-Q transform by octaves (Schörkhuber and Klapuri 2010) with the settings of
+    ``librosa.cqt``; the last decimation before each octave is folded into its filters (docs/kernels/cqt.md).
     """
     if threads is not None and threads < 1:
         raise UsageError(f"cqt: threads is {threads}; give a positive number")
     if isinstance(mono, np.ndarray):
         if mono.dtype != np.float32:
-            raise UsageError(
-                f"cqt: samples are {mono.dtype}; convert them to float32 (ops.ingest does, from int16 too)"
-            )
+            raise UsageError(f"cqt: samples are {mono.dtype}; convert them to float32 (as ops.ingest does)")
         return _forward(mono, plan, threads or default_threads())
     return _torch_cqt(mono, plan, threads or 0)
 

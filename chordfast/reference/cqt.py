@@ -1,9 +1,9 @@
-"""The constant-Q transform in float64 NumPy, step by step as librosa 0.11 does it; truth for tests and the source of the filters.
+"""The constant-Q transform in float64 NumPy, step by step as librosa 0.11: truth for tests, source of filters.
 
-The procedure (Schörkhuber and Klapuri 2010, as implemented by ``librosa.cqt``): an optional early 2:1 decimation, then per
-octave one centred short-time Fourier transform times a sparsified filter basis, then a 2:1 decimation. Every decimation
-keeps ceil(n/2) samples and multiplies by sqrt(2); every bin is divided by the square root of its filter length.
-Imports nothing of chordfast.
+The procedure (Schörkhuber and Klapuri 2010, as implemented by ``librosa.cqt``): an optional early 2:1 decimation, then
+per octave one centred short-time Fourier transform times a sparsified filter basis, then a 2:1 decimation. Every
+decimation keeps ceil(n/2) samples and multiplies by sqrt(2); every bin is divided by the square root of its filter
+length. Imports nothing of chordfast.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def decimation_taps() -> np.ndarray:
 
 
 def decimate(x: np.ndarray) -> np.ndarray:
-    """Halve the rate of ``x`` [N]: float64 [ceil(N/2)], zeros outside, scaled by sqrt(2) to keep the energy per sample."""
+    """Halve the rate of ``x`` [N]: float64 [ceil(N/2)], zeros outside, scaled by sqrt(2)."""
     n_out = (len(x) + 1) // 2
     padded = np.concatenate([np.zeros(HALF_TAPS), x, np.zeros(HALF_TAPS + 1)])
     return math.sqrt(2) * np.convolve(padded, decimation_taps(), mode="valid")[: 2 * n_out : 2]

@@ -1,4 +1,4 @@
-"""The constant-Q transform: against stored librosa features, librosa itself, and the float64 procedure, for any length."""
+"""The constant-Q transform against stored librosa features, librosa itself and the float64 procedure."""
 
 from __future__ import annotations
 
