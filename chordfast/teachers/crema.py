@@ -6,6 +6,7 @@ same network in float64; the original Keras model's own float32 results are with
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -132,7 +133,7 @@ class CremaNetwork(nn.Module):
         tag [N, 170] (probabilities, BTC's class order), pitch [N, 12] (probability of each pitch class, C first),
         root and bass [N, 13] (probabilities, index 12: none).
         """
-        steps = RaggedSteps([len(song) for song in decibels], self.tag_bias.device)
+        steps = RaggedSteps([len(song) for song in decibels])
         x = torch.cat([self._frames(song) for song in decibels])
         x = self.gru2(self.gru1(x, steps), steps)
         pitch, root, bass = torch.addmm(self.heads_bias, x, self.heads_kernel).split((12, 13, 13), dim=1)
@@ -141,23 +142,35 @@ class CremaNetwork(nn.Module):
         return {"tag": tag, "pitch": pitch, "root": root, "bass": bass}
 
 
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """The time goes into thousands of products of a few microseconds, which more threads slow down.
+
+    Beside busy processes it is worse: every hand-over waits for a processor, many times longer than the product.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class Crema:
     """The recogniser: constant-Q magnitudes of plan CREMA in, BTC's 170 classes out.
 
-    ``tensors`` as in ``crema_weights.SHAPES`` (ModelError otherwise); ``device`` any of torch's.
+    ``tensors`` as in ``crema_weights.SHAPES`` (ModelError naming ``where`` otherwise). It uses one thread; several
+    songs in one call take little longer than the longest of them.
     """
 
     name = "crema"
     plan: FeaturePlan = CREMA
     classes = 170
 
-    def __init__(
-        self, tensors: Mapping[str, np.ndarray], device: torch.device | str = "cpu", where: str = "crema"
-    ) -> None:
+    def __init__(self, tensors: Mapping[str, np.ndarray], where: str = "crema") -> None:
         check(tensors, where)
         self.hash = weights_hash(tensors)
-        self.network = CremaNetwork(tensors).to(device).eval()
-        self.device = torch.device(device)
+        self.network = CremaNetwork(tensors).eval()
 
     def posteriors(self, features: list[np.ndarray]) -> list[np.ndarray]:
         """float32 [T_i, 252] magnitudes, whole songs -> float32 [T_i, 170] probabilities in BTC's class order.
@@ -172,12 +185,12 @@ class Crema:
             head: [np.empty((len(song), width), np.float32) for song in features]
             for head, width in (("tag", self.classes), ("pitch", 12), ("root", 13), ("bass", 13))
         }
-        with torch.inference_mode():
+        with torch.inference_mode(), _one_thread():
             for group in _groups([len(song) for song in features]):
-                songs = [torch.from_numpy(harmonic_db(features[index])).to(self.device) for index in group]
+                songs = [torch.from_numpy(harmonic_db(features[index])) for index in group]
                 ends = np.cumsum([len(song) for song in songs])[:-1]
                 for head, values in self.network(songs).items():
-                    for index, part in zip(group, np.split(values.cpu().numpy(), ends), strict=True):
+                    for index, part in zip(group, np.split(values.numpy(), ends), strict=True):
                         results[head][index][:] = part
         return results
 

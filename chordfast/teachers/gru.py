@@ -22,7 +22,7 @@ class RaggedSteps:
     fewer than four songs run, rows of an empty frame after the last, number N, fill up.
     """
 
-    def __init__(self, lengths: Sequence[int], device: torch.device | str = "cpu") -> None:
+    def __init__(self, lengths: Sequence[int]) -> None:
         sizes = np.asarray(lengths, dtype=np.int64)
         begins = np.concatenate(([0], np.cumsum(sizes)[:-1]))
         order = np.argsort(-sizes, kind="stable")
@@ -35,7 +35,7 @@ class RaggedSteps:
         song = order[np.minimum(rank, len(order) - 1)]
         rows = np.stack([begins[song] + step, begins[song] + sizes[song] - 1 - step])
         rows[:, rank >= real[step]] = sizes.sum()
-        self.rows = torch.from_numpy(rows).to(device)  # [2, ·]: frame read at each (step, song), per direction
+        self.rows = torch.from_numpy(rows)  # [2, ·]: frame read at each (step, song), per direction
 
     def blocks(self) -> Iterator[tuple[int, int, int]]:
         """(first row, steps, songs running) of stretches in which no song ends, each of bounded size."""
@@ -91,9 +91,11 @@ class BidirectionalGRU(nn.Module):
         for row, count, running in steps.blocks():
             rows = steps.rows[:, row : row + count * running]
             inputs = x[rows]
+            gates = torch.baddbmm(self.gates_bias, inputs, self.gates_kernel)
+            candidate = torch.baddbmm(self.candidate_bias, inputs, self.candidate_kernel)
             hidden = self._run(
-                torch.baddbmm(self.gates_bias, inputs, self.gates_kernel).view(2, count, running, 2 * size),
-                torch.baddbmm(self.candidate_bias, inputs, self.candidate_kernel).view(2, count, running, size),
+                gates.view(2, count, running, 2 * size),
+                candidate.view(2, count, running, size),
                 state[:, :running].contiguous(),
             )
             state = hidden[-1]

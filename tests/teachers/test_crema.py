@@ -111,6 +111,19 @@ def test_long_and_many_songs_are_computed_in_groups(crema: Crema, monkeypatch: p
     assert sizes == [[60], [33], [21, 20], [5]]
 
 
+def test_one_thread_while_it_runs(crema: Crema, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+    forward = crema.network.forward
+    monkeypatch.setattr(
+        crema.network, "forward", lambda group: threads.append(torch.get_num_threads()) or forward(group)
+    )
+    torch.set_num_threads(2)
+    crema.posteriors([magnitudes(5)])
+    after = torch.get_num_threads()
+    torch.set_num_threads(1)
+    assert (threads, after) == ([1], 2)
+
+
 def test_recogniser_protocol(crema: Crema) -> None:
     assert isinstance(crema, Recogniser)
     assert (crema.name, crema.classes, crema.plan) == ("crema", 170, CREMA)
