@@ -31,29 +31,36 @@ _MAGIC = (
 @dataclass
 class Container:
     """kind: "wav", "aiff", "flac", "ogg", "mp3", "au", "caf", "w64", "mp4", "matroska", "aac", "asf" or "";
-    refused: name of a codec that is not decoded on purpose; cut: why the file's end is known to be missing."""
+    refused: name of a codec that is not decoded on purpose; cut: why the file's end is known to be missing;
+    estimated: the length in the header is a guess from the file size (MP3 without a frame count);
+    unsure: only the suffix says so."""
 
     kind: str = ""
     refused: str = ""
     cut: str = ""
+    estimated: bool = False
+    unsure: bool = False
 
 
 def inspect(file: BinaryIO) -> Container:
     """Recognise an open, seekable, non-empty file by its first bytes (an ID3 tag in front is skipped)."""
     size = os.fstat(file.fileno()).st_size
     head = _at(file, 0, 16)
+    start = 0
     if head[:3] == b"ID3" and len(head) >= 10:
-        tag = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
-        head = _at(file, tag, 16)
-        if head[:4] != b"fLaC" and not (len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0):
-            return Container("mp3")
+        start = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+        head = _at(file, start, 16)
     if head[:4] in (b"RIFF", b"RIFX", b"RF64") and head[8:12] == b"WAVE":
         return _wave(file, size, big=head[:4] == b"RIFX")
     if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
         return _aiff(file, size)
     if head[:4] == b"OggS":
         return Container("ogg", cut=_ogg_cut(file, size))
-    return Container(_kind(head))
+    kind = _kind(head) or ("mp3" if start else "")
+    if kind == "mp3":
+        opening = _at(file, start, 4096)
+        return Container(kind, estimated=not any(mark in opening for mark in (b"Xing", b"Info", b"VBRI")))
+    return Container(kind)
 
 
 def _kind(head: bytes) -> str:

@@ -11,6 +11,7 @@ from .containers import Container, inspect
 from .reading import AudioReader, DecodeError
 
 _SOUNDFILE = frozenset({"wav", "aiff", "flac", "ogg", "mp3", "au", "caf", "w64"})
+_NAMES = {"mp4": "MP4 audio", "matroska": "Matroska or WebM", "asf": "Windows Media"}
 
 
 def open_audio(path: str | os.PathLike[str]) -> AudioReader:
@@ -24,27 +25,32 @@ def open_audio(path: str | os.PathLike[str]) -> AudioReader:
     container = _inspect(path)
     if container.refused:
         raise AudioError(f"{path} holds {container.refused}, which is not decoded; convert it to WAV or FLAC")
+    readers = [_soundfile, _av] if container.kind in _SOUNDFILE else [_av]
+    if container.estimated:  # libsndfile would stop at the estimate
+        readers.reverse()
     why = ""
-    if container.kind in _SOUNDFILE:
-        from .with_soundfile import SoundfileReader
-
+    for reader in readers:
         try:
-            return SoundfileReader(path, container.cut)
+            return reader(path, container)
         except DecodeError as error:
-            why = str(error)
-    try:
-        from .with_av import AvReader
-
-        return AvReader(path, container.kind, container.cut)
-    except ImportError:
-        if container.kind in ("mp4", "matroska", "aac", "asf", "ogg"):
-            name = {"mp4": "AAC or ALAC in MP4", "matroska": "Matroska or WebM", "asf": "Windows Media"}.get(
-                container.kind, container.kind.capitalize()
-            )
-            raise AudioError(f"{path} ({name}) needs FFmpeg to be read; install chordfast[av]") from None
-    except DecodeError as error:
-        why = why or str(error)
+            why = why or str(error)
+        except ImportError:
+            if len(readers) == 1:
+                name = _NAMES.get(container.kind, container.kind.upper())
+                raise AudioError(f"{path} ({name}) needs FFmpeg to be read; install chordfast[av]") from None
     raise AudioError(f"{path} cannot be decoded ({why}); is it damaged?")
+
+
+def _soundfile(path: str | os.PathLike[str], container: Container) -> AudioReader:
+    from .with_soundfile import SoundfileReader
+
+    return SoundfileReader(path, container)
+
+
+def _av(path: str | os.PathLike[str], container: Container) -> AudioReader:
+    from .with_av import AvReader
+
+    return AvReader(path, container)
 
 
 def _inspect(path: str | os.PathLike[str]) -> Container:
@@ -65,6 +71,6 @@ def _inspect(path: str | os.PathLike[str]) -> Container:
     if not container.kind:
         # MPEG audio may start with stray bytes; its decoder searches for the first frame itself.
         if Path(os.fspath(path)).suffix.lower() in (".mp3", ".mp2"):
-            return Container("mp3")
+            return Container("mp3", unsure=True)
         raise AudioError(f"{path} is not audio of a known format (WAV, FLAC, Ogg, MP3, AIFF, M4A, ... are read)")
     return container

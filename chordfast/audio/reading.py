@@ -11,6 +11,7 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from ..errors import AudioError
+from .containers import Container
 
 BLOCK_FRAMES = 1 << 17
 MAX_CHANNELS = 8
@@ -45,11 +46,12 @@ class AudioReader:
 
     info: AudioInfo
 
-    def __init__(self, path: str | os.PathLike[str], cut: str = "") -> None:
+    def __init__(self, path: str | os.PathLike[str], container: Container) -> None:
         self.path = os.fspath(path)
+        self.container = container
         self.frames_read = 0
-        self.truncated = bool(cut)
-        self.note = cut
+        self.truncated = bool(container.cut)
+        self.note = container.cut
         self._blocks: Iterator[NDArray[Any]] | None = None
 
     @property

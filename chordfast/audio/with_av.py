@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AudioError
+from .containers import Container
 from .reading import BLOCK_FRAMES, AudioInfo, AudioReader, DecodeError, checked
 
 # The demuxer is named, never probed: a playlist posing as audio would make FFmpeg open other files.
@@ -22,21 +23,23 @@ _DEMUXERS = {
 class AvReader(AudioReader):
     """Reads through FFmpeg; ImportError without PyAV, DecodeError when it cannot open the file."""
 
-    def __init__(self, path: str | os.PathLike[str], kind: str, cut: str = "") -> None:
+    def __init__(self, path: str | os.PathLike[str], container: Container) -> None:
         import av
 
-        super().__init__(path, cut)
+        super().__init__(path, container)
         self._av = av
         self._raw = open(path, "rb")  # noqa: SIM115 - closed in close()
         self._container: Any = None
         try:
-            self._container = av.open(self._raw, format=_DEMUXERS[kind])
+            self._container = av.open(self._raw, format=_DEMUXERS[container.kind])
             if not self._container.streams.audio:
                 raise AudioError(f"{path} has no audio track")
             stream = self._container.streams.audio[0]
             rate = int(stream.rate or 0)
             seconds = 0.0
-            if stream.duration is not None and stream.time_base is not None:
+            if container.estimated:
+                pass
+            elif stream.duration is not None and stream.time_base is not None:
                 seconds = float(stream.duration * stream.time_base)
             elif self._container.duration is not None:
                 seconds = self._container.duration / av.time_base
@@ -44,7 +47,8 @@ class AvReader(AudioReader):
             decoder = f"PyAV {av.__version__} (libavcodec {library})"
             codec = stream.codec_context.name
             self.info = checked(
-                AudioInfo(rate, stream.channels, round(seconds * rate), seconds, kind, codec, decoder), self.path
+                AudioInfo(rate, stream.channels, round(seconds * rate), seconds, container.kind, codec, decoder),
+                self.path,
             )
         except (av.error.FFmpegError, ValueError, OSError) as error:
             self.close()

@@ -11,6 +11,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from ..errors import AudioError
+from .containers import Container
 from .reading import BLOCK_FRAMES, AudioInfo, AudioReader, DecodeError, checked
 
 _INT16 = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "ULAW", "ALAW"})
@@ -19,15 +20,16 @@ _FLOAT = frozenset({"PCM_24", "PCM_32", "FLOAT", "DOUBLE", "VORBIS", "OPUS"}) | 
 }
 _UNKNOWN_LENGTH = 1 << 60
 _RETRY_FRAMES = 256
+_TAGS_BYTES = 1 << 16  # tags and one read-ahead may follow the last MPEG frame
 
 
 class SoundfileReader(AudioReader):
     """Reads through libsndfile; AudioError for codecs off the allow-list, DecodeError when it cannot open the file."""
 
-    def __init__(self, path: str | os.PathLike[str], cut: str = "") -> None:
-        super().__init__(path, cut)
+    def __init__(self, path: str | os.PathLike[str], container: Container) -> None:
+        super().__init__(path, container)
         try:
-            # By descriptor: any file name the system knows will do.
+            # By descriptor: any file name the system knows will do, and the position can be asked for.
             self._handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
             self._file = self._open()
         except (soundfile.SoundFileError, RuntimeError) as error:
@@ -35,7 +37,7 @@ class SoundfileReader(AudioReader):
             raise DecodeError(_reason(error)) from error
         try:
             file = self._file
-            frames = file.frames if 0 <= file.frames < _UNKNOWN_LENGTH else 0
+            frames = file.frames if 0 <= file.frames < _UNKNOWN_LENGTH and not container.estimated else 0
             if file.subtype not in _INT16 | _FLOAT:
                 raise AudioError(f"{path} holds {file.subtype_info}, which is not decoded; convert it to WAV or FLAC")
             decoder = f"libsndfile {soundfile.__libsndfile_version__}"
@@ -62,6 +64,8 @@ class SoundfileReader(AudioReader):
             self._handle = -1
 
     def _open(self) -> soundfile.SoundFile:
+        if self.container.unsure:  # libsndfile goes by the suffix then
+            return soundfile.SoundFile(os.fsencode(self.path) if os.name == "posix" else self.path)
         os.lseek(self._handle, 0, os.SEEK_SET)
         return soundfile.SoundFile(self._handle, closefd=False)
 
@@ -88,7 +92,11 @@ class SoundfileReader(AudioReader):
             if len(block):
                 yield block
             if len(block) < size:
-                return
+                break
+        # libsndfile never reads past its estimate of the length, even when that was too short.
+        left = os.fstat(self._handle).st_size - os.lseek(self._handle, 0, os.SEEK_CUR)
+        if self.container.estimated and left > _TAGS_BYTES:
+            self._cut("its MPEG header does not tell the length; install chordfast[av] to read all of it")
 
     def _read(self, size: int) -> NDArray[Any]:
         dtype = np.int16 if self.info.subtype in _INT16 else np.float32
@@ -101,10 +109,8 @@ class SoundfileReader(AudioReader):
         return block[:count]
 
     def _tolerance(self) -> int:
-        # An MPEG header without a frame count leaves libsndfile to guess from the file size.
-        if self.info.format == "MP3":
-            return max(2 * 1152, self.info.frames // 200)
-        return 0
+        # Encoders round MPEG lengths to frames and leave their padding in or out.
+        return 2 * 1152 if self.info.format == "MP3" else 0
 
 
 def _reason(error: Exception) -> str:
