@@ -159,8 +159,8 @@ def _one_thread() -> Iterator[None]:
 class Crema:
     """The recogniser: constant-Q magnitudes of plan CREMA in, BTC's 170 classes out.
 
-    ``tensors`` as in ``crema_weights.SHAPES`` (ModelError naming ``where`` otherwise). It uses one thread; several
-    songs in one call take little longer than the longest of them.
+    ``tensors`` as in ``crema_weights.SHAPES`` (ModelError naming ``where`` otherwise). It uses one thread; songs in
+    one call share the steps of the recurrent layers, so several at once take less time than one after another.
     """
 
     name = "crema"
