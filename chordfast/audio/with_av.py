@@ -36,20 +36,19 @@ class AvReader(AudioReader):
                 raise AudioError(f"{path} has no audio track")
             stream = self._container.streams.audio[0]
             rate = int(stream.rate or 0)
-            seconds = 0.0
-            if container.estimated:
-                pass
-            elif stream.duration is not None and stream.time_base is not None:
-                seconds = float(stream.duration * stream.time_base)
-            elif self._container.duration is not None:
-                seconds = self._container.duration / av.time_base
+            seconds = 0.0 if container.estimated else _seconds(self._container, stream)
             library = ".".join(str(part) for part in av.library_versions["libavcodec"])
             decoder = f"PyAV {av.__version__} (libavcodec {library})"
-            codec = stream.codec_context.name
-            self.info = checked(
-                AudioInfo(rate, stream.channels, round(seconds * rate), seconds, container.kind, codec, decoder),
-                self.path,
+            info = AudioInfo(
+                sample_rate=rate,
+                channels=stream.channels,
+                frames=round(seconds * rate),
+                duration=seconds,
+                format=container.kind,
+                subtype=stream.codec_context.name,
+                decoder=decoder,
             )
+            self.info = checked(info, self.path)
         except (av.error.FFmpegError, ValueError, OSError) as error:
             self.close()
             raise DecodeError(_reason(error)) from error
@@ -86,6 +85,12 @@ class AvReader(AudioReader):
     def _tolerance(self) -> int:
         # Durations include the encoder's padding, are rounded to milliseconds, or are estimates.
         return max(self.info.sample_rate // 4, self.info.frames // 200)
+
+
+def _seconds(container: Any, stream: Any) -> float:
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return container.duration / 1e6 if container.duration is not None else 0.0
 
 
 def _interleaved(frame: Any, channels: int) -> NDArray[Any]:

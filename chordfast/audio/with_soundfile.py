@@ -20,7 +20,7 @@ _FLOAT = frozenset({"PCM_24", "PCM_32", "FLOAT", "DOUBLE", "VORBIS", "OPUS"}) | 
 }
 _UNKNOWN_LENGTH = 1 << 60
 _RETRY_FRAMES = 256
-_TAGS_BYTES = 1 << 16  # tags and one read-ahead may follow the last MPEG frame
+_TAGS_BYTES = 1 << 14  # tags and one read-ahead may follow the last MPEG frame
 
 
 class SoundfileReader(AudioReader):
