@@ -47,7 +47,10 @@ if TYPE_CHECKING:
     "-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Worker processes (default: one a processor)."
 )
 @click.option(
-    "--threads", type=click.IntRange(min=1), metavar="N", help="Threads of the model (default: one a processor)."
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Threads of the model (default: one a processor).",
 )
 @click.option(
     "--timeout",

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import trace
 from ..audio import open_audio
-from ..errors import AudioError, UsageError
+from ..errors import UsageError
 from ..ops.cqt import CqtStream, cqt
 from ..ops.feature_plan import BTC, FeaturePlan
 from ..ops.ingest import IngestStream, Quality, ingest
@@ -85,37 +85,28 @@ def extract_samples(pcm: np.ndarray, sr: int | None, plan: FeaturePlan = BTC, qu
 def extract_song(path: str | os.PathLike[str], plan: FeaturePlan = BTC, quality: str = "relaxed") -> Song:
     """Features of a file of any length, read block by block.
 
-    A file that breaks off after at least one hop is "truncated" and gives what could be read; AudioError when
-    nothing could be.
+    A file that breaks off is "truncated" and gives what could be read; AudioError when nothing could be.
     """
     checked = check_quality(quality)
     began = time.process_time()
-    frames, broken = 0, None
     with open_audio(path) as reader:
         info = reader.info
         flow = _Flow(info.sample_rate, info.channels, plan, checked)
         flow.seconds["decode"] += flow.mark - began
         blocks = iter(reader)
         while True:
-            try:
-                with trace.stage("decode"):
-                    block = next(blocks, None)
-            except AudioError as error:
-                if flow.n_samples < plan.hop:
-                    raise
-                broken, block = error, None
+            with trace.stage("decode"):
+                block = next(blocks, None)
             flow.lap("decode")
             if block is None:
                 break
-            frames += len(block)
             flow.push(block)
         features = flow.finish()
-        truncated = broken is not None or reader.outcome_hint == "truncated"
-    duration, notes = frames / info.sample_rate, []
-    if truncated:
-        promised = f" of {info.frames / info.sample_rate:.2f} s" if info.frames and info.frames > frames else ""
-        notes.append(f"breaks off after {duration:.2f} s{promised}" + (f": {broken}" if broken else ""))
-    return flow.song(features, duration, "truncated" if truncated else "ok", notes, info.decoder)
+    duration, notes = reader.frames_read / info.sample_rate, []
+    if reader.truncated:
+        promised = f" of {info.duration:.2f} s" if info.frames > reader.frames_read else ""
+        notes.append(f"breaks off after {duration:.2f} s{promised}: {reader.note}")
+    return flow.song(features, duration, reader.outcome_hint, notes, info.decoder)
 
 
 class _Flow:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TIMEOUT = 600.0
 MEMORY_LIMIT = 8 << 30
-BATCH_FRAMES = 1 << 15
+BATCH_FRAMES = 1 << 14
 
 
 def label_folder(
@@ -57,7 +57,8 @@ def label_folder(
         formats: one or more of `chordfast.annotations.FORMATS`.
         options: of the chord decoding; quality: of the resampling, "relaxed" or "exact".
         root: folder whose tree is mirrored; by default the deepest one that holds all inputs.
-        jobs: worker processes, default one a processor; threads: of the model in this process, default likewise.
+        jobs: worker processes, default one a processor; threads: batches that the model
+            works on at a time in this process, each on one processor, default likewise.
         timeout: seconds a file may take in a worker; memory_limit: bytes of address space of a worker.
         batch_frames: frames the model sees at once (a longer song goes alone).
         force: redo everything; retry_failed: redo what failed before; fail_fast: stop at the first failure.
@@ -75,11 +76,11 @@ def label_folder(
     formats = check_formats(formats)
     check_quality(quality)
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    jobs, threads = jobs or processors, threads or processors
+    jobs, threads = (processors if count is None else count for count in (jobs, threads))
     if jobs < 1 or threads < 1 or batch_frames < 1 or (timeout is not None and timeout <= 0):
         raise UsageError("jobs, threads, batch_frames and timeout must be positive")
     named = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
-    sources = collect(named, listed, root)
+    sources, troubles = collect(named, listed, root)
     out = Path(out)
     recogniser = recognise.find_recogniser(model, offline)
     options = options if options is not None else DecodingOptions()
@@ -89,10 +90,13 @@ def label_folder(
     names = output_names([source.key for source in sources], formats)
     if dry_run:
         rows = manifest.read(out / manifest.NAME)
-        return Planner(rows, identity, out, force, retry_failed).summary(sources, names)
+        summary = Planner(rows, identity, out, force, retry_failed).summary(sources, names)
+        summary.troubles = troubles
+        return summary
     _spare_foreign_labels(out, names, force)
     with Manifest(out) as book:
         summary = Planner(book.rows, identity, out, force, retry_failed).summary(sources, names)
+        summary.troubles = troubles
         if summary.planned:
             Runner(
                 summary=summary, out=out, manifest=book, recogniser=recogniser, options=options, identity=identity,

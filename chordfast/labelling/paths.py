@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,21 +52,23 @@ def read_list(data: bytes) -> list[Path]:
 
 def collect(
     inputs: Sequence[str | os.PathLike[str]], listed: Iterable[Path] = (), root: str | os.PathLike[str] | None = None
-) -> list[Source]:
+) -> tuple[list[Source], list[str]]:
     """Every recording below ``inputs`` (files and folders) and in ``listed`` (files), each once, sorted by key.
 
     Keys are paths below ``root``; without it, below the deepest folder that holds all that was named (the folder
     itself where only one folder was named). A named file is taken whatever its suffix; folders give what
     `chordfast.audio.find_audio` finds. A path in ``inputs`` that does not exist is a UsageError; one in ``listed``
-    becomes an ``unreadable`` row later, so that one stale line does not stop a long list.
+    becomes an ``unreadable`` row later, so that one stale line does not stop a long list. The second list says which
+    folders could not be searched.
     """
+    troubles: list[str] = []
     files: dict[str, None] = {}
     anchors: set[str] = set()
     for given in inputs:
         path = os.path.abspath(given)
         if os.path.isdir(path):
             anchors.add(path)
-            files.update((os.path.abspath(found), None) for found in _below(path))
+            files.update((os.path.abspath(found), None) for found in _below(path, troubles))
         else:
             check_exists(given)
             anchors.add(os.path.dirname(path))
@@ -74,14 +77,14 @@ def collect(
         path = os.path.abspath(item)
         if os.path.isdir(path):
             anchors.add(path)
-            files.update((os.path.abspath(found), None) for found in _below(path))
+            files.update((os.path.abspath(found), None) for found in _below(path, troubles))
         else:
             anchors.add(os.path.dirname(path))
             files[path] = None
     if not anchors:
         raise UsageError("nothing to label: name at least one file or folder")
     base = os.path.abspath(root) if root is not None else os.path.commonpath(sorted(anchors))
-    return sorted((_source(path, base) for path in files), key=lambda source: source.key)
+    return sorted((_source(path, base) for path in files), key=lambda source: source.key), troubles
 
 
 def check_exists(path: str | os.PathLike[str]) -> None:
@@ -94,8 +97,12 @@ def check_exists(path: str | os.PathLike[str]) -> None:
         raise UsageError(f"cannot read {os.fspath(path)}: {error.strerror}") from error
 
 
-def _below(folder: str) -> Iterator[Path]:
-    yield from find_audio(folder)
+def _below(folder: str, troubles: list[str]) -> list[Path]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = list(find_audio(folder))
+    troubles += [str(warning.message) for warning in caught]
+    return found
 
 
 def _source(path: str, base: str) -> Source:

@@ -1,4 +1,4 @@
-"""The run: workers make features, one thread runs the model and writes, the main thread keeps the books.
+"""The run: workers make features, a few threads run the model and write, the main thread keeps the books.
 
 One way, with back-pressure: the main thread takes features from the workers only while fewer than a few batches wait
 for the model, so memory does not depend on the number or the order of the files.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import resource
 import signal
@@ -91,7 +92,7 @@ class Runner:
         self._waiting: deque[Job] = deque(self.summary.planned)
         self._ready: list[tuple[Job, Result]] = []
         self._ready_since = 0.0
-        self._batch: Batch | None = None
+        self._batches: list[Batch] = []
         self._signal = 0
         self._abandon = False
         self._wake_in, self._wake_out = Pipe(duplex=False)
@@ -106,14 +107,15 @@ class Runner:
             with (
                 _handling_signals(self._on_signal),
                 Progress(self.summary, self.show_progress) as self._progress,
-                ThreadPoolExecutor(1, "model", initializer=self._set_threads) as self._model,
+                _single_threaded_torch(),
+                ThreadPoolExecutor(self.threads, "model") as self._model,
             ):
                 self._pool = Pool(self.workers, setup, self.timeout)
                 try:
                     self._loop()
                 finally:
                     self._pool.close()
-                    self._finish_batch()
+                    self._finish_batches(wait_for_all=True)
         except OSError as error:
             raise _output_error(error, self.out) from error
         finally:
@@ -130,13 +132,12 @@ class Runner:
                 if self._waiting:
                     job = self._waiting.popleft()
                     worker.submit(job, str(job.source.path))
-            self._start_batch()
+            self._start_batches()
             busy = self._pool.busy()
-            if not busy and not self._batch and not self._ready:
+            if not busy and not self._batches and not self._ready:
                 break
-            held = sum(_frames(result) for _, result in self._ready) + (self._batch.frames if self._batch else 0)
-            # With nothing held anything is taken: a song longer than the bound must pass too.
-            listening = busy if held < 4 * self.batch_frames else []
+            held = self._ready_frames() + sum(batch.frames for batch in self._batches)
+            listening = busy if held < (self.threads + 3) * self.batch_frames else []
             heard = wait([self._wake_in, *(worker.channel for worker in listening)], _TICK)
             while self._wake_in.poll():
                 self._wake_in.recv_bytes()
@@ -145,8 +146,7 @@ class Runner:
                     self._take(*said)
             for late in self._pool.overdue():
                 self._take(*late)
-            if self._batch and self._batch.future and self._batch.future.done():
-                self._finish_batch()
+            self._finish_batches()
             self._progress.tick()
             if self.fail_fast and self.summary.stopped_early:
                 break
@@ -161,42 +161,44 @@ class Runner:
             self._ready_since = time.monotonic()
         self._ready.append((job, result))
 
-    def _start_batch(self) -> None:
-        """Start the model when it is free and there is a batch: full, the last one, or one that has waited long."""
-        if self._batch or not self._ready:
-            return
-        frames = sum(_frames(result) for _, result in self._ready)
-        last = not self._waiting and not self._pool.busy()
-        if frames < self.batch_frames and not last and time.monotonic() - self._ready_since < BATCH_WAIT:
-            return
-        songs: list[tuple[Job, Result]] = []
-        taken = 0
-        while self._ready and (not songs or taken + _frames(self._ready[0][1]) <= self.batch_frames):
-            songs.append(self._ready.pop(0))
-            taken += _frames(songs[-1][1])
-        self._ready_since = time.monotonic()
-        self._batch = Batch(songs)
-        self._batch.future = self._model.submit(self._process, self._batch)
-        self._batch.future.add_done_callback(lambda _: self._wake())
+    def _ready_frames(self) -> int:
+        return sum(_frames(result) for _, result in self._ready)
 
-    def _finish_batch(self) -> None:
-        """Book what a batch has written and pass on its error; waits for it when it still runs."""
-        batch, self._batch = self._batch, None
-        if batch is None or batch.future is None:
-            return
-        self._abandon = self._abandon or not batch.future.done()
-        error = batch.future.exception()
-        for row in batch.rows:
-            self._book(row)
-        if error is not None:
-            raise error
+    def _start_batches(self) -> None:
+        """Start the model on every batch that is due: full, waiting for long, or of the last songs."""
+        while self._ready and len(self._batches) < self.threads:
+            frames, size = self._ready_frames(), self.batch_frames
+            if not self._waiting and not self._pool.busy():  # the last songs: shared out among the idle threads
+                size = min(size, math.ceil(frames / (self.threads - len(self._batches))))
+            elif frames < size and time.monotonic() - self._ready_since < BATCH_WAIT:
+                return
+            batch = Batch([self._ready.pop(0)])
+            while self._ready and batch.frames + _frames(self._ready[0][1]) <= size:
+                batch.songs.append(self._ready.pop(0))
+            self._ready_since = time.monotonic()
+            batch.future = self._model.submit(self._process, batch)
+            batch.future.add_done_callback(lambda _: self._wake())
+            self._batches.append(batch)
+
+    def _finish_batches(self, wait_for_all: bool = False) -> None:
+        """Book what the ended batches have written and pass on an error; at the end, wait for those that run."""
+        if wait_for_all and self._batches:
+            self._abandon = True
+        for batch in [b for b in self._batches if b.future and (wait_for_all or b.future.done())]:
+            assert batch.future is not None
+            error = batch.future.exception()
+            self._batches.remove(batch)
+            for row in batch.rows:
+                self._book(row)
+            if error is not None:
+                raise error
 
     def _process(self, batch: Batch) -> None:
-        """In the model thread: posteriors of the whole batch, then labels song by song."""
+        """In a model thread: posteriors of the whole batch, then labels song by song."""
         seen = {job.source.key: result.features for job, result in batch.songs if result.features is not None}
-        began = time.process_time()
+        began = time.thread_time()
         found = recognise.posteriors(self.recogniser, list(seen.values())) if seen else []
-        spent = time.process_time() - began
+        spent = time.thread_time() - began
         total = max(batch.frames, 1)
         by_key = dict(zip(seen, found, strict=True))
         for job, result in batch.songs:
@@ -243,10 +245,6 @@ class Runner:
         if row.failed:
             self._progress.failed(row)
 
-    def _set_threads(self) -> None:
-        if torch := sys.modules.get("torch"):
-            torch.set_num_threads(self.threads)
-
     def _on_signal(self, signum: int) -> None:
         if self._signal:  # asked twice: leave at once; whatever is on the disk is whole anyway
             for worker in self._pool.workers:
@@ -259,6 +257,21 @@ class Runner:
     def _wake(self) -> None:
         with contextlib.suppress(OSError):
             self._wake_out.send_bytes(b".")
+
+
+@contextlib.contextmanager
+def _single_threaded_torch() -> Iterator[None]:
+    """One thread an operator: batches are the parallelism, and threads that wait for each other spin."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _cpu_seconds() -> float:

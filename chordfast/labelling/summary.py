@@ -42,6 +42,7 @@ class Summary:
     skipped: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     failures: list[Row] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
     labelled: int = 0
     bytes: int = 0
     audio: float = 0.0
@@ -70,8 +71,8 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0: every input has its labels; 1: some failed, now or in an earlier run, or were not reached."""
-        return 1 if self.failures or self.stopped_early else 0
+        """0: every input has its labels; 1: some failed, now or in an earlier run, or were not reached or found."""
+        return 1 if self.failures or self.stopped_early or self.troubles else 0
 
     @property
     def speed(self) -> float:
@@ -95,7 +96,8 @@ class Summary:
         """The closing report, one sentence a line; with ``profile`` the CPU seconds of every stage."""
         counts = ", ".join(f"{self.outcomes[name]} {name}" for name in OUTCOMES if self.outcomes[name]) or "no files"
         earlier = f" ({self.skipped} from earlier runs)" if self.skipped else ""
-        text = [f"outcomes  {counts}{earlier}"]
+        text = [f"warning   {trouble}" for trouble in self.troubles]
+        text.append(f"outcomes  {counts}{earlier}")
         if self.labelled:
             text.append(
                 f"speed     {self.audio / 3600:.2f} h of audio in {span(self.wall)}: {self.speed:.0f} x real time, "

@@ -130,6 +130,9 @@ def test_folders_without_permission() -> None:
         with as_nobody():
             with pytest.raises(ChordfastError, match=r"cannot write to the output folder .*: Permission denied"):
                 run(songs, out)
+            hidden = run(base, out, dry_run=True)
+            assert hidden.troubles == [f"{closed} cannot be listed (Permission denied) and was skipped"]
+            assert hidden.exit_code == 1
             with pytest.raises(UsageError, match=r"cannot read .*/closed/a.wav: Permission denied"):
                 run(closed / "a.wav", out)
 

@@ -18,13 +18,13 @@ def touch(*paths: Path) -> None:
 
 
 def keys(*arguments: object, **named: object) -> list[str]:
-    return [source.key for source in collect(*arguments, **named)]  # type: ignore[arg-type]
+    return [source.key for source in collect(*arguments, **named)[0]]  # type: ignore[arg-type]
 
 
 def test_one_folder_is_mirrored_below_itself(tmp_path: Path) -> None:
     touch(tmp_path / "a/b/x.mp3", tmp_path / "y.flac", tmp_path / "a/notes.txt")
     assert keys([tmp_path]) == ["a/b/x.mp3", "y.flac"]
-    source = collect([tmp_path])[0]
+    source = collect([tmp_path])[0][0]
     assert source.size == 5
     assert source.mtime_ns == os.stat(tmp_path / "a/b/x.mp3").st_mtime_ns
 
@@ -60,7 +60,7 @@ def test_typo_in_an_input(tmp_path: Path) -> None:
 
 def test_missing_file_in_a_list_is_kept_for_the_manifest(tmp_path: Path) -> None:
     touch(tmp_path / "a.mp3")
-    found = collect([], [tmp_path / "a.mp3", tmp_path / "gone.mp3"])
+    found, _ = collect([], [tmp_path / "a.mp3", tmp_path / "gone.mp3"])
     assert [(source.key, source.size) for source in found] == [("a.mp3", 5), ("gone.mp3", 0)]
 
 
