@@ -9,7 +9,8 @@ from typing import IO, Any
 from .manifest import Row
 from .summary import Summary, span
 
-PLAIN_INTERVAL = 5.0  # seconds between lines where there is no terminal
+PLAIN_INTERVAL = 5.0  # seconds between lines where there is no terminal, in the first minute; later
+LONG_INTERVAL = 30.0
 LIVE_INTERVAL = 0.2
 
 
@@ -23,7 +24,7 @@ class Progress:
         self.files = len(summary.planned)
         self.total = sum(job.source.size for job in summary.planned)
         self.began = time.monotonic()
-        self._next = self.began
+        self._next = self.began + PLAIN_INTERVAL
         self._bar: Any = None
         self._task: Any = None
         if show and self.stream.isatty():
@@ -36,6 +37,7 @@ class Progress:
                 transient=True, auto_refresh=False,
             )  # fmt: skip
             self._task = self._bar.add_task(self.status(), total=max(self.total, 1))
+            self._next = self.began
 
     def __enter__(self) -> Progress:
         if self._bar is not None:
@@ -72,7 +74,7 @@ class Progress:
             self._next = now + LIVE_INTERVAL
             self._bar.update(self._task, completed=self.summary.bytes, description=self.status(), refresh=True)
         else:
-            self._next = now + PLAIN_INTERVAL
+            self._next = now + (PLAIN_INTERVAL if now < self.began + 60 else LONG_INTERVAL)
             self._say(self.status())
 
     def _say(self, text: str) -> None:

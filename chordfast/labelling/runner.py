@@ -94,7 +94,6 @@ class Runner:
         self._ready_since = 0.0
         self._batches: list[Batch] = []
         self._signal = 0
-        self._abandon = False
         self._wake_in, self._wake_out = Pipe(duplex=False)
         began, cpu = time.monotonic(), _cpu_seconds()
         setup = {
@@ -182,16 +181,15 @@ class Runner:
 
     def _finish_batches(self, wait_for_all: bool = False) -> None:
         """Book what the ended batches have written and pass on an error; at the end, wait for those that run."""
-        if wait_for_all and self._batches:
-            self._abandon = True
+        errors = []
         for batch in [b for b in self._batches if b.future and (wait_for_all or b.future.done())]:
             assert batch.future is not None
-            error = batch.future.exception()
+            errors.append(batch.future.exception())
             self._batches.remove(batch)
             for row in batch.rows:
                 self._book(row)
-            if error is not None:
-                raise error
+        for error in filter(None, errors):
+            raise error
 
     def _process(self, batch: Batch) -> None:
         """In a model thread: posteriors of the whole batch, then labels song by song."""
@@ -202,8 +200,6 @@ class Runner:
         total = max(batch.frames, 1)
         by_key = dict(zip(seen, found, strict=True))
         for job, result in batch.songs:
-            if self._abandon:
-                return
             result.cpu["model"] = spent * _frames(result) / total
             batch.rows.append(self._write(job, result, by_key.get(job.source.key)))
             result.features = None
@@ -251,7 +247,6 @@ class Runner:
                 worker.process.kill()
             os._exit(128 + signum)
         self._signal = signum
-        self._abandon = True
         self._wake()
 
     def _wake(self) -> None:

@@ -36,7 +36,7 @@ def main(descriptor: int) -> None:
         channel.send_bytes(b'{"ready":true}')
         while True:
             path = os.fsdecode(channel.recv_bytes())
-            os.ftruncate(2, 0)  # stderr is a file: keep what this song says, not what the last one said
+            _forget_errors()
             header, features = process(path, setup["extract"], setup["plan"], setup["quality"])
             channel.send_bytes(json.dumps(header).encode("ascii"))
             if features is not None:
@@ -72,6 +72,12 @@ def process(path: str, extract: Any, plan: Any, quality: str) -> tuple[dict[str,
 def _failure(outcome: str, note: str, began: float) -> dict[str, Any]:
     spent = {"decode": time.process_time() - began}
     return {"outcome": outcome, "note": note, "decoder": "", "seconds": 0.0, "cpu": spent, "shape": None}
+
+
+def _forget_errors() -> None:
+    """Empty the file that is stderr here, so that it holds what this song says, not what the last one said."""
+    os.ftruncate(2, 0)
+    os.lseek(2, 0, os.SEEK_SET)
 
 
 def _limit_memory(limit: int | None) -> None:

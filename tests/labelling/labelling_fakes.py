@@ -72,10 +72,11 @@ def _raise(error: Exception) -> None:
 TROUBLE: dict[str, Callable[[str, str], object]] = {
     "kill": lambda *_: os.kill(os.getpid(), signal.SIGKILL),
     "segfault": lambda *_: os.kill(os.getpid(), signal.SIGSEGV),
+    "grumble": lambda *_: os.write(2, b"something is odd\n" * 200),
     "exit": lambda *_: os._exit(7),
     "hang": _hang,
     "slow": lambda _, seconds: time.sleep(float(seconds)),
-    "memory": lambda *_: np.ones(1 << 40),
+    "memory": lambda _, gib: np.ones(int(gib) << 27),
     "bug": lambda *_: _raise(RuntimeError("a bug")),
     "unreadable": lambda path, _: _raise(AudioError(f"{path}: not audio")),
 }

@@ -39,9 +39,13 @@ def test_status_counts_files_hours_speed_and_time_left(monkeypatch: pytest.Monke
         shown.tick()  # too early for another line
         now[0] += progress.PLAIN_INTERVAL
         shown.tick()
+        now[0] += 60.0
+        shown.tick()
+        now[0] += progress.PLAIN_INTERVAL  # after a minute a line every half minute is enough
+        shown.tick()
     lines = stream.getvalue().splitlines()
     assert lines[0] == "timeout: 1: slow"
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert "72 x real time" in lines[2]
 
 
