@@ -13,6 +13,7 @@ keeps 0 to 0.254 x target (5.6 kHz at 22 050 Hz) and stops whatever would fold i
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -104,24 +105,32 @@ def exact_half_length(ratio: float) -> float:
     return half if math.log2(ratio).is_integer() else half + _gentle_shape(ratio)[2]
 
 
-def relaxed_half_length(sr: float, target: float) -> float:
+def relaxed_half_length(target: float) -> float:
     """Half length in seconds of the relaxed Kaiser filter (Kaiser's length formula for 126 dB)."""
     return (_RELAXED_DB - 8.0) / (2.285 * 2 * math.pi * (1 - 2 * RELAXED_PASS) * target) / 2.0
 
 
-def _apply(x: Float64, first: int, ratio: Fraction, n_out: int, kernel: Float64) -> Float64:
-    """y[i] = sum_k kernel[phase of i, k] x[floor(i * ratio) - K/2 + k]; ``x[0]`` is input sample ``first``."""
+def _apply(
+    x: Float64, first: int, ratio: Fraction, n_out: int, half: int, kernel: Callable[[Float64], Float64]
+) -> Float64:
+    """y[i] = sum_k x[k] kernel(i * ratio - k) with kernel(t) = 0 for |t| >= ``half``; ``x[0]`` is input ``first``.
+
+    The kernel is scaled to a mean gain of 1 at DC.
+    """
     step, phases = ratio.numerator, ratio.denominator
-    taps = kernel.shape[1]
+    reach = np.arange(-half, half)
     i = np.arange(n_out, dtype=np.int64)
-    base = i * step // phases - taps // 2 - first
+    used, row = np.unique((i * step) % phases, return_inverse=True)
+    weights = kernel(used[:, None] / phases - reach)
+    weights *= 8 / kernel(np.arange(8)[:, None] / 8 - reach).sum()
+    base = i * step // phases - half - first
     padded = np.concatenate([np.zeros(max(0, -int(base.min(initial=0)))), x])
     base += len(padded) - len(x)
-    padded = np.concatenate([padded, np.zeros(max(0, int(base.max(initial=0)) + taps - len(padded)))])
+    padded = np.concatenate([padded, np.zeros(max(0, int(base.max(initial=0)) + 2 * half - len(padded)))])
     y = np.empty(n_out)
     for lo in range(0, n_out, 4096):
-        rows = base[lo : lo + 4096, None] + np.arange(taps)
-        y[lo : lo + 4096] = np.einsum("ik,ik->i", padded[rows], kernel[(i[lo : lo + 4096] * step) % phases])
+        windows = padded[base[lo : lo + 4096, None] + np.arange(2 * half)]
+        y[lo : lo + 4096] = np.einsum("ik,ik->i", windows, weights[row[lo : lo + 4096]])
     return y
 
 
@@ -156,12 +165,9 @@ def ingest(
     if ratio == 1 or n_out == 0:
         return x
     if quality == "exact" or sr < 2 * 0.2545 * target:
-        scale = float(max(ratio, Fraction(1)))
-        half = math.ceil(exact_half_length(float(ratio)) * scale) + 1
-        grid = np.arange(ratio.denominator)[:, None] / ratio.denominator - (np.arange(2 * half) - half)
-        kernel = exact_kernel(grid / scale, float(ratio))
-        # Unit gain at DC, as the mean over the phases.
-        return _apply(x, 0, ratio, n_out, kernel / (kernel.sum() / ratio.denominator))
+        scale, factor = float(max(ratio, Fraction(1))), float(ratio)
+        half = math.ceil(exact_half_length(factor) * scale) + 1
+        return _apply(x, 0, ratio, n_out, half, lambda t: exact_kernel(t / scale, factor))
     first = 0
     while ratio >= 4:
         x, first = _half_band(x, first, 5 if ratio < 8 else 3)
@@ -170,9 +176,7 @@ def ingest(
         y, first = _half_band(x, first, 8)
         return np.concatenate([y[-first:], np.zeros(n_out)])[:n_out]
     rate = float(ratio) * target
-    seconds = relaxed_half_length(rate, target)
+    seconds = relaxed_half_length(target)
     half = math.ceil(seconds * rate) + 1
-    grid = np.arange(ratio.denominator)[:, None] / ratio.denominator - (np.arange(2 * half) - half)
     beta = 0.1102 * (_RELAXED_DB - 8.7)
-    kernel = kaiser_sinc(grid / rate, float(target), seconds, beta)
-    return _apply(x, first, ratio, n_out, kernel / (kernel.sum() / ratio.denominator))
+    return _apply(x, first, ratio, n_out, half, lambda t: kaiser_sinc(t * target / rate, 1.0, seconds * target, beta))
