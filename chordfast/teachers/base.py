@@ -29,6 +29,10 @@ class Recogniser(Protocol):
     def classes(self) -> int:
         """Number of classes K, 25 or 170, in BTC's order."""
 
+    @property
+    def boundary(self) -> float:
+        """Frame periods by which it hears a change early (``DecodingOptions.for_model``); 0 where nothing was measured."""
+
     def posteriors(self, features: list[np.ndarray]) -> list[np.ndarray]:
         """float32 [T_i, n_bins] of the plan, a song each -> float32 [T_i, K], rows sum to 1.
 

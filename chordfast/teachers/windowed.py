@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ..decoding import average, windows
-from ..errors import UsageError
+from ..errors import ModelError, UsageError
 from ..models import ChordModel
 from ..ops.feature_plan import BTC, FeaturePlan
 from .weights import weights_hash
@@ -24,10 +24,17 @@ class Windowed:
     """
 
     plan: FeaturePlan = BTC
+    boundary = 0.0  # BTC's training labels a frame from its start, so a change is where it is heard
 
     def __init__(self, model: ChordModel, name: str, overlap: float = 0.5) -> None:
         if model.n_bins != self.plan.n_bins:
             raise UsageError(f"{name}: the network wants {model.n_bins} bins, feature plan BTC has {self.plan.n_bins}")
+        made_with = model.metadata.get("feature_plan")
+        if made_with and made_with != self.plan.hash:
+            raise ModelError(
+                f"{name}: the weights were made for feature plan {made_with}, this version computes {self.plan.hash}; "
+                "use the chordfast version the weights came with"
+            )
         self.model = model.eval()
         self.name = name
         self.overlap = overlap

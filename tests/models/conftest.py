@@ -39,3 +39,13 @@ def twoe1d(twoe1d_golden) -> TwoE1D:
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def btc_state(btc_golden):
+    return state_of(btc_golden)
+
+
+@pytest.fixture
+def twoe1d_state(twoe1d_golden):
+    return state_of(twoe1d_golden)

@@ -77,7 +77,9 @@ def test_class_order_is_the_string_sort() -> None:
 @pytest.mark.parametrize("frames", [1, 2, 3, 150])
 def test_network_equals_float64(crema: Crema, frames: int) -> None:
     features = magnitudes(frames)
-    expected = reference(random_tensors(), harmonic_db(features))
+    # The original leaves the last frame of the transform out; here the one before it is repeated.
+    expected = reference(random_tensors(), harmonic_db(features[: max(frames - 1, 1)]))
+    expected = {head: np.concatenate([x, x[-1:]])[:frames] for head, x in expected.items()}
     expected["tag"] = expected["tag"][:, _class_order()]
     found = crema.outputs([features])
     assert found.keys() == expected.keys()
@@ -108,7 +110,7 @@ def test_long_and_many_songs_are_computed_in_groups(crema: Crema, monkeypatch: p
     monkeypatch.setattr("chordfast.teachers.gru._BLOCK_ROWS", 16)
     for song, other in zip(expected, crema.posteriors(songs), strict=True):
         np.testing.assert_allclose(song, other, atol=1e-6)
-    assert sizes == [[60], [33], [21, 20], [5]]
+    assert sizes == [[59], [32], [20, 19], [4]]
 
 
 def test_one_thread_while_it_runs(crema: Crema, monkeypatch: pytest.MonkeyPatch) -> None:
