@@ -83,7 +83,7 @@ def label_folder(
     sources, troubles = collect(named, listed, root)
     out = Path(out)
     recogniser = recognise.find_recogniser(model, offline)
-    options = options if options is not None else DecodingOptions()
+    options = (options or DecodingOptions()).for_model(getattr(recogniser, "boundary", 0.0))
     identity = Identity(
         recogniser.name, recogniser.hash, features_hash(recogniser.plan, quality), options_hash(options)
     )

@@ -39,7 +39,7 @@ def label(
     weights, UsageError when the arguments do not fit.
     """
     recogniser = recognise.find_recogniser(model, offline)
-    options = options if options is not None else DecodingOptions()
+    options = (options or DecodingOptions()).for_model(getattr(recogniser, "boundary", 0.0))
     if isinstance(source, str | os.PathLike):
         if sr is not None:
             raise UsageError("sr is read from the file; give it with samples only")
