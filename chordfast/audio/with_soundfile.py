@@ -109,8 +109,8 @@ class SoundfileReader(AudioReader):
         return block[:count]
 
     def _tolerance(self) -> int:
-        # Encoders round MPEG lengths to frames and leave their padding in or out.
-        return 2 * 1152 if self.info.format == "MP3" else 0
+        # Encoders round lengths to codec frames (MPEG 1152 samples, Opus at most 120 ms) and leave padding in or out.
+        return {"MP3": 2 * 1152, "OGG": 5760}.get(self.info.format, 0)
 
 
 def _reason(error: Exception) -> str:
