@@ -14,7 +14,8 @@ typedef struct cf_ingest cf_ingest;
 enum { CF_INGEST_EXACT = 0, CF_INGEST_RELAXED = 1 };
 enum { CF_INGEST_MAX_CHANNELS = 8, CF_INGEST_MIN_RATE = 1000, CF_INGEST_MAX_RATE = 768000 };
 
-// A stream from `channels` interleaved channels at `rate` Hz to mono at `target` Hz; *out is freed by cf_ingest_destroy.
+// A stream from `channels` interleaved channels at `rate` Hz to mono at `target` Hz; *out is freed by
+// cf_ingest_destroy.
 cf_status cf_ingest_create(int64_t rate, int64_t target, int channels, int quality, cf_ingest** out);
 void cf_ingest_destroy(cf_ingest* stream);
 

@@ -1,13 +1,10 @@
 // A stream: mix down a cache-sized piece, pass it through the half-band stages, then through the polyphase stage.
-#include "ingest/ingest.h"
-
 #include <algorithm>
-#include <cstring>
 #include <memory>
-#include <stdexcept>
 #include <vector>
 
 #include "common/check.h"
+#include "ingest/ingest.h"
 #include "ingest/ingest_stages.h"
 
 using namespace chordfast::ingest;
@@ -24,40 +21,40 @@ struct cf_ingest {
       first = half_bands.back().first_output();
     }
     if (plan.polyphase) polyphase = std::make_unique<PolyphaseStage>(simd, std::move(plan.filter), first);
-    mono.resize(kPiece);
   }
 
-  static constexpr int64_t kPiece = 8192;
+  static constexpr int64_t kPiece = 16384;  // frames mixed and filtered while they are in the cache
 
   int64_t total() const { return (frames * target + rate - 1) / rate; }
 
-  // Pass `mono[0..n)`, or the end of the recording, through all stages and append the result at `out`.
-  int64_t pass(int64_t n, bool end, float* out) {
-    const float* x = mono.data();
-    const auto step = [&](auto& stage, std::vector<float>& to) {
-      to.clear();
-      end ? stage.finish(x, n, total(), to) : stage.push(x, n, to);
-      x = to.data();
-      n = static_cast<int64_t>(to.size());
-    };
-    for (size_t k = 0; k < half_bands.size(); ++k) step(half_bands[k], between[k % 2]);
-    if (polyphase) step(*polyphase, result);
-    if (given + n > total()) throw std::logic_error("more samples than the recording has");
-    if (n > 0) std::memcpy(out, x, n * sizeof(float));
-    given += n;
-    return n;
+  // Let the stages work off their input, or the end of the recording.
+  void advance(bool end, Sink& out) {
+    const auto step = [&](auto& stage, Sink& to) { end ? stage.finish(total(), to) : stage.run(to); };
+    for (size_t k = 0; k < half_bands.size(); ++k) {
+      if (k + 1 < half_bands.size() || polyphase) {
+        Sink next(k + 1 < half_bands.size() ? half_bands[k + 1].input() : polyphase->input());
+        step(half_bands[k], next);
+      } else {
+        step(half_bands[k], out);
+      }
+    }
+    if (polyphase) step(*polyphase, out);
   }
 
+  // `mix(begin, n, to)` writes the mean of the channels of n frames from `begin` on.
   template <class Mix>
   int64_t push(int64_t n, float* out, Mix&& mix) {
-    int64_t written = 0;
+    Sink sink(out, cf_ingest_bound(this, n));
     for (int64_t begin = 0; begin < n; begin += kPiece) {
       const int64_t piece = std::min(kPiece, n - begin);
-      mix(begin, piece, mono.data());
+      mix(begin, piece,
+          half_bands.empty() ? polyphase ? polyphase->input().grow(piece) : sink.grow(piece)
+                             : half_bands[0].input().grow(piece));
       frames += piece;
-      written += pass(piece, false, out + written);
+      advance(false, sink);
     }
-    return written;
+    given += sink.written();
+    return sink.written();
   }
 
   const int64_t rate, target;
@@ -65,7 +62,6 @@ struct cf_ingest {
   const Kernels& simd;
   std::vector<HalfBandStage> half_bands;
   std::unique_ptr<PolyphaseStage> polyphase;
-  std::vector<float> mono, between[2], result;
   int64_t frames = 0, given = 0, non_finite = 0;
   bool finished = false;
 };
@@ -116,7 +112,10 @@ cf_status cf_ingest_finish(cf_ingest* s, float* out, int64_t* written) {
   return CF_GUARD([&]() -> cf_status {
     CF_CHECK(!s->finished, "the stream was finished already");
     s->finished = true;
-    *written = s->frames > 0 && (s->polyphase || !s->half_bands.empty()) ? s->pass(0, true, out) : 0;
+    Sink sink(out, cf_ingest_bound(s, 0));
+    if (s->frames > 0) s->advance(true, sink);
+    s->given += sink.written();
+    *written = sink.written();
     return CF_OK;
   });
 }

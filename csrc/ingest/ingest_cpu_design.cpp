@@ -136,9 +136,8 @@ Filter tabulate(int64_t step, int64_t phases, double half, Sample&& sample) {
 // `ratio` chooses the response; the fraction may be smaller after half-band stages.
 Filter exact_filter(int64_t step, int64_t phases, double ratio) {
   const double scale = std::max(1.0, double(step) / phases);  // input samples per sample of the lower rate
-  return tabulate(step, phases, exact_half(ratio) * scale, [&](int64_t rows, int64_t count) {
-    return sample_exact(ratio, 1.0 / (rows * scale), count);
-  });
+  return tabulate(step, phases, exact_half(ratio) * scale,
+                  [&](int64_t rows, int64_t count) { return sample_exact(ratio, 1.0 / (rows * scale), count); });
 }
 
 Filter relaxed_filter(int64_t step, int64_t phases) {
@@ -156,8 +155,8 @@ Filter relaxed_filter(int64_t step, int64_t phases) {
 constexpr float kHalfBand3[] = {0.29355011480109244f, -0.04970887519425569f, 0.006158917301833766f};
 constexpr float kHalfBand5[] = {0.304134080597945f, -0.0699906489738105f, 0.019310161195821195f,
                                 -0.0038367749508509946f, 0.00038319617989254675f};
-constexpr float kHalfBand8[] = {0.3116391981895684f,    -0.08758014703261088f,  0.03709321766716653f,
-                                -0.015418921194509574f, 0.005594115074978017f,  -0.0016265853618733098f,
+constexpr float kHalfBand8[] = {0.3116391981895684f,     -0.08758014703261088f,  0.03709321766716653f,
+                                -0.015418921194509574f,  0.005594115074978017f,  -0.0016265853618733098f,
                                 0.00033671079216246105f, -3.768726623442011e-05f};
 
 }  // namespace

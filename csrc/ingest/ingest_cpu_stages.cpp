@@ -1,8 +1,9 @@
-#include "ingest/ingest_stages.h"
-
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <stdexcept>
+
+#include "ingest/ingest_stages.h"
 
 namespace chordfast::ingest {
 
@@ -20,24 +21,35 @@ const Kernels& kernels(Simd level) {
   return kernels_plain;
 }
 
-void Window::append(const float* x, int64_t n) {
-  const size_t used = samples_.size() - kSlack;
-  samples_.resize(samples_.size() + n);
-  if (n > 0) std::memcpy(samples_.data() + used, x, n * sizeof(float));
+float* Window::grow(int64_t n) {
+  if (end_ + n + kSlack > capacity_) {
+    const int64_t keep = end_ - start_;
+    if (2 * (keep + n) + kSlack > capacity_) {
+      capacity_ = 4 * (keep + n) + kSlack;
+      std::unique_ptr<float[]> larger(new float[capacity_]);
+      std::copy_n(samples_.get() + start_, keep, larger.get());
+      samples_ = std::move(larger);
+    } else {
+      std::memmove(samples_.get(), samples_.get() + start_, keep * sizeof(float));
+    }
+    position_ += start_;
+    start_ = 0;
+    end_ = keep;
+  }
+  end_ += n;
+  std::fill_n(samples_.get() + end_, kSlack, 0.0f);
+  return samples_.get() + end_ - n;
 }
 
 void Window::append_zeros(int64_t n) {
-  if (n <= 0) return;
-  const size_t used = samples_.size() - kSlack;
-  samples_.resize(samples_.size() + n);
-  std::fill_n(samples_.begin() + used, n, 0.0f);
+  if (n > 0) std::fill_n(grow(n), n, 0.0f);
 }
 
-void Window::drop_before(int64_t position) {
-  const int64_t n = std::min(position, end()) - position_;
-  if (n < 4096) return;  // moving the rest is not free
-  samples_.erase(samples_.begin(), samples_.begin() + n);
-  position_ += n;
+float* Sink::grow(int64_t n) {
+  if (window_) return window_->grow(n);
+  if (written_ + n > room_) throw std::logic_error("more samples than the recording has");
+  written_ += n;
+  return out_ + written_ - n;
 }
 
 static int64_t floor_half(int64_t n) { return n >= 0 ? n / 2 : -((1 - n) / 2); }
@@ -52,25 +64,18 @@ HalfBandStage::HalfBandStage(const Kernels& kernels, int count, int64_t first, b
   window_.append_zeros(first - (2 * first_output_ - (2 * count - 1)));
 }
 
-void HalfBandStage::run(int64_t limit, std::vector<float>& out) {
+void HalfBandStage::run(int64_t limit, Sink& out) {
   const int64_t radius = 2 * count_ - 1;
   // Up to the first output that lacks input.
   const int64_t stop = std::min(limit, floor_half(window_.end() - 1 - radius) + 1);
   if (stop <= next_) return;
-  const size_t used = out.size();
-  out.resize(used + (stop - next_));
-  kernels_.half_band(window_.at(2 * next_ - radius), stop - next_, count_, half_band(count_), out.data() + used);
+  float* to = out.grow(stop - next_);
+  kernels_.half_band(window_.at(2 * next_ - radius), stop - next_, count_, half_band(count_), to);
   next_ = stop;
   window_.drop_before(2 * next_ - radius);
 }
 
-void HalfBandStage::push(const float* x, int64_t n, std::vector<float>& out) {
-  window_.append(x, n);
-  run(INT64_MAX, out);
-}
-
-void HalfBandStage::finish(const float* x, int64_t n, int64_t total, std::vector<float>& out) {
-  window_.append(x, n);
+void HalfBandStage::finish(int64_t total, Sink& out) {
   const int64_t radius = 2 * count_ - 1;
   const int64_t limit = last_ ? total : floor_half(window_.end() - 1 + radius) + 1;
   window_.append_zeros(2 * (limit - 1) + radius + 1 - window_.end());
@@ -115,7 +120,7 @@ void PolyphaseStage::arrange() {
   filter_.weights = {};
 }
 
-void PolyphaseStage::run_groups(int64_t limit, std::vector<float>& out) {
+void PolyphaseStage::run_groups(int64_t limit, Sink& out) {
   const int64_t outputs = groups_.segment_out * kernels_.lanes, inputs = groups_.segment_in * kernels_.lanes;
   const size_t address = reinterpret_cast<size_t>(scratch_.data());
   float* scratch = scratch_.data() + (64 - address % 64) % 64 / sizeof(float);
@@ -123,15 +128,13 @@ void PolyphaseStage::run_groups(int64_t limit, std::vector<float>& out) {
     const int64_t from = next_ / filter_.phases * filter_.step - filter_.lead;
     if (window_.end() < from + inputs + groups_.taps) return;
     const int64_t n = std::min(outputs, limit - next_);
-    const size_t used = out.size();
-    out.resize(used + n);
-    kernels_.polyphase(groups_, window_.at(from), n, scratch, out.data() + used);
+    kernels_.polyphase(groups_, window_.at(from), n, scratch, out.grow(n));
     next_ += n;
     window_.drop_before(from + inputs);
   }
 }
 
-void PolyphaseStage::run_interpolated(int64_t limit, std::vector<float>& out) {
+void PolyphaseStage::run_interpolated(int64_t limit, Sink& out) {
   for (; next_ < limit; ++next_) {
     const int64_t at = next_ * filter_.step, base = at / filter_.phases;
     if (window_.end() < base - filter_.lead + filter_.taps) break;
@@ -139,30 +142,26 @@ void PolyphaseStage::run_interpolated(int64_t limit, std::vector<float>& out) {
     const int64_t row = static_cast<int64_t>(where);
     const double u = where - row;
     // Lagrange's cubic through the rows before, at, after and two after the wanted fraction.
-    const float blend[4] = {
-        static_cast<float>(-u * (u - 1.0) * (u - 2.0) / 6.0), static_cast<float>((u + 1.0) * (u - 1.0) * (u - 2.0) / 2.0),
-        static_cast<float>(-(u + 1.0) * u * (u - 2.0) / 2.0), static_cast<float>((u + 1.0) * u * (u - 1.0) / 6.0)};
-    out.push_back(kernels_.interpolate(window_.at(base - filter_.lead), filter_.weights.data() + row * filter_.taps,
-                                       filter_.taps, blend));
+    const float blend[4] = {static_cast<float>(-u * (u - 1.0) * (u - 2.0) / 6.0),
+                            static_cast<float>((u + 1.0) * (u - 1.0) * (u - 2.0) / 2.0),
+                            static_cast<float>(-(u + 1.0) * u * (u - 2.0) / 2.0),
+                            static_cast<float>((u + 1.0) * u * (u - 1.0) / 6.0)};
+    *out.grow(1) = kernels_.interpolate(window_.at(base - filter_.lead), filter_.weights.data() + row * filter_.taps,
+                                        filter_.taps, blend);
   }
   window_.drop_before(next_ * filter_.step / filter_.phases - filter_.lead);
 }
 
-void PolyphaseStage::run(int64_t limit, std::vector<float>& out) {
+void PolyphaseStage::run(int64_t limit, Sink& out) {
   filter_.interpolated ? run_interpolated(limit, out) : run_groups(limit, out);
 }
 
-void PolyphaseStage::push(const float* x, int64_t n, std::vector<float>& out) {
-  window_.append(x, n);
-  run(INT64_MAX, out);
-}
-
-void PolyphaseStage::finish(const float* x, int64_t n, int64_t total, std::vector<float>& out) {
-  window_.append(x, n);
+void PolyphaseStage::finish(int64_t total, Sink& out) {
   const int64_t per_block = filter_.interpolated ? filter_.phases : groups_.segment_out * kernels_.lanes;
   const int64_t blocks = (total - next_ + per_block - 1) / per_block + 1;
   const int64_t taps = filter_.interpolated ? filter_.taps : groups_.taps;
-  const int64_t last = next_ / filter_.phases * filter_.step + blocks * (per_block / filter_.phases) * filter_.step + taps;
+  const int64_t last =
+      next_ / filter_.phases * filter_.step + blocks * (per_block / filter_.phases) * filter_.step + taps;
   if (total > next_) window_.append_zeros(last - window_.end());
   run(total, out);
 }

@@ -13,10 +13,10 @@ constexpr int kSlack = 64;  // floats that kernels may read past the end of thei
 
 // A polyphase filter laid out for `lanes` segments at a time: groups of `width` outputs share their inputs.
 struct Groups {
-  int width = 0;                  // 5 .. 8 outputs a group
-  int count = 0;                  // groups a period
-  int taps = 0;                   // inputs a group reads
-  int64_t segment_in = 0;         // inputs and outputs of one lane's segment, whole periods
+  int width = 0;           // 5 .. 8 outputs a group
+  int count = 0;           // groups a period
+  int taps = 0;            // inputs a group reads
+  int64_t segment_in = 0;  // inputs and outputs of one lane's segment, whole periods
   int64_t segment_out = 0;
   int64_t period_in = 0;
   const int64_t* start = nullptr;  // [count] first input of each group of the period

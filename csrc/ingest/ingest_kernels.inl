@@ -120,10 +120,46 @@ int64_t mix_f32(const float* pcm, int64_t frames, int channels, float* out) {
   return frames * channels - finite;
 }
 
+template <int K, int... I>
+inline VI shifted_by(std::integer_sequence<int, I...>) {
+  return VI{(I + K)...};
+}
+
+// sum of (e[i+COUNT-j] + e[i+COUNT+j-1]) * weights[j-1] over j = J..COUNT, e being the elements of a then b.
+template <int COUNT, int J = 1>
+inline V pairs(V a, V b, const float* weights, V sum) {
+  if constexpr (J <= COUNT) {
+    const V left = shuffle(a, b, shifted_by<COUNT - J>(Lanes{})),
+            right = shuffle(a, b, shifted_by<COUNT + J - 1>(Lanes{}));
+    return pairs<COUNT, J + 1>(a, b, weights, sum + (left + right) * weights[J - 1]);
+  } else {
+    return sum;
+  }
+}
+
+// Wide registers: every shifted operand is a permutation of two registers, memory is read once.
+template <int COUNT>
+void half_band_wide(const float* x, int64_t n_out, const float* weights, float* out) {
+  V even, odd, next_even, next_odd;
+  split(x, even, odd);
+  for (int64_t i = 0; i < n_out; i += LANES) {
+    split(x + 2 * (i + LANES), next_even, next_odd);
+    const V centre = shuffle(odd, next_odd, shifted_by<COUNT - 1>(Lanes{}));
+    const V sum = pairs<COUNT>(even, next_even, weights, centre * 0.5f);
+    if (i + LANES <= n_out)
+      store(out + i, sum);
+    else
+      std::memcpy(out + i, &sum, (n_out - i) * sizeof(float));
+    even = next_even;
+    odd = next_odd;
+  }
+}
+
 template <int COUNT>
 void half_band_n(const float* x, int64_t n_out, const float* weights, float* out) {
+  if constexpr (LANES >= 2 * 8) return half_band_wide<COUNT>(x, n_out, weights, out);
   constexpr int BLOCK = 1024;
-  alignas(64) float even[BLOCK + 2 * kMaxLanes], odd[BLOCK + 2 * kMaxLanes], y[BLOCK];
+  alignas(64) float even[BLOCK + 2 * kMaxLanes], odd[BLOCK + 2 * kMaxLanes];
   for (int64_t begin = 0; begin < n_out; begin += BLOCK) {
     const int n = static_cast<int>(n_out - begin < BLOCK ? n_out - begin : BLOCK);
     for (int k = 0; k < n + 2 * COUNT; k += LANES) {
@@ -137,9 +173,11 @@ void half_band_n(const float* x, int64_t n_out, const float* weights, float* out
 #pragma GCC unroll 8
       for (int j = 1; j <= COUNT; ++j)
         sum += (load(even + i + COUNT - j) + load(even + i + COUNT + j - 1)) * weights[j - 1];
-      store(y + i, sum);
+      if (i + LANES <= n)
+        store(out + begin + i, sum);
+      else
+        std::memcpy(out + begin + i, &sum, (n - i) * sizeof(float));
     }
-    std::memcpy(out + begin, y, n * sizeof(float));
   }
 }
 

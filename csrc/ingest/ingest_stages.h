@@ -1,7 +1,9 @@
 // The stages a stream is made of; each keeps what it still needs of its input.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "ingest/ingest_design.h"
@@ -9,19 +11,35 @@
 
 namespace chordfast::ingest {
 
-// Input samples from an absolute position on; everything before the first push is silence.
+// Input samples from an absolute position on; everything before the first push is silence. Memory is not cleared
+// beforehand and moved seldom: at these speeds either would show.
 class Window {
  public:
-  explicit Window(int64_t position) : position_(position), samples_(kSlack, 0.0f) {}
-  void append(const float* x, int64_t n);
+  explicit Window(int64_t position) : position_(position) {}
+  float* grow(int64_t n);  // room for n more samples, to be written by the caller
   void append_zeros(int64_t n);
-  void drop_before(int64_t position);
-  const float* at(int64_t position) const { return samples_.data() + (position - position_); }
-  int64_t end() const { return position_ + static_cast<int64_t>(samples_.size()) - kSlack; }
+  void drop_before(int64_t position) { start_ += std::max<int64_t>(0, std::min(position, end()) - position_ - start_); }
+  const float* at(int64_t position) const { return samples_.get() + (position - position_); }
+  int64_t end() const { return position_ + end_; }
 
  private:
-  int64_t position_;            // of samples_[0]
-  std::vector<float> samples_;  // and kSlack floats that a kernel may read but not use
+  int64_t position_;                            // of samples_[0]
+  int64_t start_ = 0, end_ = 0, capacity_ = 0;  // the samples that count; kSlack floats after them are readable
+  std::unique_ptr<float[]> samples_;
+};
+
+// Where a stage writes: the next one's window, or the caller's memory.
+class Sink {
+ public:
+  explicit Sink(Window& window) : window_(&window) {}
+  Sink(float* out, int64_t room) : out_(out), room_(room) {}
+  float* grow(int64_t n);
+  int64_t written() const { return written_; }
+
+ private:
+  Window* window_ = nullptr;
+  float* out_ = nullptr;
+  int64_t room_ = 0, written_ = 0;
 };
 
 class HalfBandStage {
@@ -29,12 +47,13 @@ class HalfBandStage {
   // `first` = position of the first input; a `last` stage starts its output at 0, others give their ringing too.
   HalfBandStage(const Kernels& kernels, int count, int64_t first, bool last);
   int64_t first_output() const { return first_output_; }
-  void push(const float* x, int64_t n, std::vector<float>& out);
-  // The rest after `n` last inputs; a `last` stage gives `total` outputs in all.
-  void finish(const float* x, int64_t n, int64_t total, std::vector<float>& out);
+  Window& input() { return window_; }
+  void run(Sink& out) { run(INT64_MAX, out); }
+  // The rest, all input being there; a `last` stage gives `total` outputs in all.
+  void finish(int64_t total, Sink& out);
 
  private:
-  void run(int64_t limit, std::vector<float>& out);
+  void run(int64_t limit, Sink& out);
   const Kernels& kernels_;
   const int count_;
   const bool last_;
@@ -45,13 +64,14 @@ class HalfBandStage {
 class PolyphaseStage {
  public:
   PolyphaseStage(const Kernels& kernels, Filter filter, int64_t first);
-  void push(const float* x, int64_t n, std::vector<float>& out);
-  void finish(const float* x, int64_t n, int64_t total, std::vector<float>& out);
+  Window& input() { return window_; }
+  void run(Sink& out) { run(INT64_MAX, out); }
+  void finish(int64_t total, Sink& out);  // until `total` outputs have been given
 
  private:
-  void run(int64_t limit, std::vector<float>& out);
-  void run_groups(int64_t limit, std::vector<float>& out);
-  void run_interpolated(int64_t limit, std::vector<float>& out);
+  void run(int64_t limit, Sink& out);
+  void run_groups(int64_t limit, Sink& out);
+  void run_interpolated(int64_t limit, Sink& out);
   void arrange();
   const Kernels& kernels_;
   Filter filter_;
