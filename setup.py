@@ -29,6 +29,8 @@ class CMakeBuild(build_ext):
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
             f"-DCHORDFAST_CUDA={os.environ.get('CHORDFAST_CUDA', 'AUTO')}",
+            # _simt is for tests, which run in the source folder.
+            f"-DCHORDFAST_SIMT={os.environ.get('CHORDFAST_SIMT', 'AUTO' if in_source else 'OFF')}",
         ]  # fmt: skip
         if os.environ.get("CHORDFAST_WERROR") == "1":
             configure.append("-DCHORDFAST_WERROR=ON")
