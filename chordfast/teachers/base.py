@@ -31,7 +31,7 @@ class Recogniser(Protocol):
 
     @property
     def boundary(self) -> float:
-        """Frame periods by which it hears a change early (``DecodingOptions.for_model``); 0 where nothing was measured."""
+        """Frame periods by which it hears a change early (``DecodingOptions.for_model``); 0 if not measured."""
 
     def posteriors(self, features: list[np.ndarray]) -> list[np.ndarray]:
         """float32 [T_i, n_bins] of the plan, a song each -> float32 [T_i, K], rows sum to 1.

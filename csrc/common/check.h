@@ -25,8 +25,8 @@ cf_status guarded(const char* file, int line, Body&& body) {
 
 }  // namespace chordfast
 
-#define CF_CHECK(condition, ...) \
-  do {                           \
+#define CF_CHECK(condition, ...)                                                             \
+  do {                                                                                       \
     if (!(condition)) return ::chordfast::fail(CF_INVALID, __FILE__, __LINE__, __VA_ARGS__); \
   } while (0)
 #define CF_GUARD(...) ::chordfast::guarded(__FILE__, __LINE__, __VA_ARGS__)

@@ -28,8 +28,6 @@ Simd simd_level() {
   return level;
 }
 
-const char* simd_name(Simd level) {
-  return level == Simd::avx512 ? "avx512" : level == Simd::avx2 ? "avx2" : "plain";
-}
+const char* simd_name(Simd level) { return level == Simd::avx512 ? "avx512" : level == Simd::avx2 ? "avx2" : "plain"; }
 
 }  // namespace chordfast

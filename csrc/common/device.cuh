@@ -1,4 +1,5 @@
-// For launchers: the device for the time of a call, launch errors, large dynamic shared memory. Host reading under CF_SIMT.
+// For launchers: the device for the time of a call, launch errors, large dynamic shared memory. Host reading under
+// CF_SIMT.
 #pragma once
 
 #include <cstddef>
@@ -13,17 +14,18 @@
 // Launch errors were thrown already.
 #define CF_LAUNCH_CHECK(stream) (void)(stream)
 #else
-#define CF_CUDA_CHECK(call)                                                                                    \
-  do {                                                                                                         \
-    const cudaError_t cf_error = (call);                                                                       \
-    if (cf_error != cudaSuccess)                                                                               \
+#define CF_CUDA_CHECK(call)                                                                                     \
+  do {                                                                                                          \
+    const cudaError_t cf_error = (call);                                                                        \
+    if (cf_error != cudaSuccess)                                                                                \
       return ::chordfast::fail(CF_CUDA, __FILE__, __LINE__, "%s: %s (%s)", #call, cudaGetErrorString(cf_error), \
-                               cudaGetErrorName(cf_error));                                                    \
+                               cudaGetErrorName(cf_error));                                                     \
   } while (0)
-// After a launch. With CHORDFAST_SYNC=1 it waits for the kernel, so that a fault names its launch; never during capture.
-#define CF_LAUNCH_CHECK(stream)                                         \
-  do {                                                                  \
-    CF_CUDA_CHECK(cudaGetLastError());                                  \
+// After a launch. With CHORDFAST_SYNC=1 it waits for the kernel, so that a fault names its launch; never during
+// capture.
+#define CF_LAUNCH_CHECK(stream)                                                   \
+  do {                                                                            \
+    CF_CUDA_CHECK(cudaGetLastError());                                            \
     CF_CUDA_CHECK(::chordfast::sync_if_asked(static_cast<cudaStream_t>(stream))); \
   } while (0)
 #endif
@@ -45,7 +47,7 @@ cf_status allow_dynamic_shared(void (*kernel)(P...), size_t bytes) {
   return CF_OK;
 }
 
-inline int multiprocessors(int) { return 4; }               // small, so that persistent kernels loop in tests
+inline int multiprocessors(int) { return 4; }  // small, so that persistent kernels loop in tests
 inline size_t shared_limit(int) { return 227 * 1024; }
 
 #else
@@ -113,6 +115,6 @@ inline cudaError_t sync_if_asked(cudaStream_t stream) {
 }  // namespace chordfast
 
 // First line of a launcher: `CF_DEVICE(device);`
-#define CF_DEVICE(index)                                                           \
-  const ::chordfast::DeviceGuard cf_device_guard(index);                           \
+#define CF_DEVICE(index)                                 \
+  const ::chordfast::DeviceGuard cf_device_guard(index); \
   if (const cf_status cf_device_status = cf_device_guard.status()) return cf_device_status

@@ -1,5 +1,5 @@
-// Vectors of CF_WIDTH floats by the compiler's vector extensions; included only inside per-level sources (no std headers,
-// so that no inline function compiled for AVX-512 can be linked into code that runs elsewhere).
+// Vectors of CF_WIDTH floats by the compiler's vector extensions; included only inside per-level sources (no std
+// headers, so that no inline function compiled for AVX-512 can be linked into code that runs elsewhere).
 #pragma once
 
 #if defined(__x86_64__)

@@ -7,9 +7,9 @@ extern "C" {
 
 typedef enum cf_status {
   CF_OK = 0,
-  CF_INVALID = 1,   // an argument is out of range
+  CF_INVALID = 1,  // an argument is out of range
   CF_NO_MEMORY = 2,
-  CF_CUDA = 3,      // the CUDA runtime reported an error
+  CF_CUDA = 3,  // the CUDA runtime reported an error
   CF_INTERNAL = 4,
 } cf_status;
 

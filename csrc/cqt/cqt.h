@@ -32,7 +32,8 @@ void cf_cqt_plan_destroy(cf_cqt_plan* plan);
 int64_t cf_cqt_frames(const cf_cqt_plan* plan, int64_t n);
 
 // x [rows, n] with row_stride floats from row to row -> out [rows, cf_cqt_frames(n), n_bins].
-// Rows and, within long rows, ranges of frames are shared by `threads` threads; the result does not depend on their number.
+// Rows and, within long rows, ranges of frames are shared by `threads` threads; the result does not depend on their
+// number.
 cf_status cf_cqt_forward_cpu(const cf_cqt_plan* plan, const float* x, int64_t rows, int64_t n, int64_t row_stride,
                              float* out, int threads);
 

@@ -24,7 +24,8 @@ int64_t cf_cqt_plan::behind() const {
 
 int64_t cf_cqt_plan::ahead() const {
   const int64_t folded = std::max(composite_taps, direct_taps) + 16;
-  const int64_t untouched_by_end = n_fft + 2 * chordfast::kEdge;  // frames further than this from the end need no correction
+  const int64_t untouched_by_end =
+      n_fft + 2 * chordfast::kEdge;  // frames further than this from the end need no correction
   const int64_t end = 2 * chordfast::kEdge + chordfast::kFirPadded;
   return std::max({folded, untouched_by_end, end}) + 16;
 }
@@ -50,7 +51,8 @@ const chordfast::CqtKernels& kernels() {
 // [taps, 2*bins] -> [taps rounded up to 16, lanes], zeros elsewhere
 std::vector<float> padded(const float* from, int taps, int width, int lanes) {
   std::vector<float> to((taps + 15) / 16 * 16 * static_cast<size_t>(lanes), 0.0f);
-  for (int t = 0; t < taps; ++t) std::memcpy(&to[static_cast<size_t>(t) * lanes], from + t * width, width * sizeof(float));
+  for (int t = 0; t < taps; ++t)
+    std::memcpy(&to[static_cast<size_t>(t) * lanes], from + t * width, width * sizeof(float));
   return to;
 }
 

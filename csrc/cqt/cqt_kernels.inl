@@ -18,7 +18,8 @@ static inline void store_first(float* to, cf_reg v, int64_t n) {
 }
 
 #if CF_WIDTH == 16
-// Lanes kShift ... kShift + 15 of the 32 lanes (a, b): one instruction, where an unaligned load would cross a cache line.
+// Lanes kShift ... kShift + 15 of the 32 lanes (a, b): one instruction, where an unaligned load would cross a cache
+// line.
 template <int kShift>
 static inline cf_reg shifted(cf_reg a, cf_reg b) {
   return (cf_reg)_mm512_alignr_epi32((__m512i)b, (__m512i)a, kShift);  // GCC 12 makes two-source permutes of shuffles
@@ -60,8 +61,7 @@ static void half_band(const float* x, float* out, int64_t n, const float* taps) 
       cf_store(even + i, CF_EVEN(cf_load(block + 2 * i), cf_load(block + 2 * i + CF_WIDTH)));
     for (int i = 0; i < run; i += CF_WIDTH) {
       cf_reg sum = cf_load(even + i) * 0.5f;
-      for (int p = 0; p < 9; ++p)
-        sum += taps[p] * (cf_load(odd + kPad + i + p) + cf_load(odd + kPad + i - 1 - p));
+      for (int p = 0; p < 9; ++p) sum += taps[p] * (cf_load(odd + kPad + i + p) + cf_load(odd + kPad + i - 1 - p));
       store_first(out + start + i, sum, run - i);
     }
   }
@@ -107,7 +107,8 @@ static inline void product(const float* pairs, const float* coefficients, int la
     }
   }
   for (int f = 0; f < kFrames; ++f)
-    for (int v = 0; v < kVectors; ++v) cf_store(sums + f * lanes + v * CF_WIDTH, cf_load(sums + f * lanes + v * CF_WIDTH) + total[f][v]);
+    for (int v = 0; v < kVectors; ++v)
+      cf_store(sums + f * lanes + v * CF_WIDTH, cf_load(sums + f * lanes + v * CF_WIDTH) + total[f][v]);
 }
 
 // 32 vector registers with AVX-512, 16 otherwise: accumulators + coefficients + one broadcast must fit.

@@ -24,9 +24,9 @@ struct cf_cqt_plan {
   std::vector<float> composite, direct, octave, scale, decimation, short_decimation, half_band;
   const chordfast::CqtKernels* kernels;
 
-  int levels() const { return halvings + n_octaves; }                    // rates in use: sample_rate >> level
+  int levels() const { return halvings + n_octaves; }                          // rates in use: sample_rate >> level
   int source(int o) const { return halvings + o > 0 ? halvings + o - 1 : 0; }  // the level octave o is computed from
-  int64_t behind() const;                                                // samples a frame needs before its centre
-  int64_t ahead() const;                                                 // ... and after it, at its source level
+  int64_t behind() const;  // samples a frame needs before its centre
+  int64_t ahead() const;   // ... and after it, at its source level
   int64_t frames(int64_t n) const;
 };

@@ -17,7 +17,7 @@ class Level {
   const float* at(int64_t position) const { return data_.data() + (position - begin_); }
   int64_t begin() const { return begin_; }
   int64_t end() const { return end_; }
-  void forget(int64_t position);                // samples before `position` are no longer needed
+  void forget(int64_t position);  // samples before `position` are no longer needed
 
  private:
   std::vector<float> data_;
@@ -37,9 +37,9 @@ class CqtStream {
   void push(const float* x, int64_t n);
   void finish();
 
-  int64_t ready() const;                    // complete frames not yet taken
+  int64_t ready() const;  // complete frames not yet taken
   void take(float* out, int64_t rows);
-  bool done() const;                        // all frames of the destination are written
+  bool done() const;  // all frames of the destination are written
 
  private:
   void grow_levels();
@@ -53,17 +53,18 @@ class CqtStream {
   float* row(int64_t frame);
 
   const cf_cqt_plan& plan_;
-  int64_t first_, limit_;                   // frames wanted: [first_, limit_)
+  int64_t first_, limit_;  // frames wanted: [first_, limit_)
   int64_t begin_sample_;
-  int64_t total_ = -1;                      // samples of the whole signal once known
+  int64_t total_ = -1;  // samples of the whole signal once known
   std::vector<Level> levels_;
-  std::vector<int64_t> next_;               // per octave, the next frame to compute
-  // Per level, what librosa's cut at the signal's ends removes: positions -kEdge ... kEdge-1 around 0 and around the length.
+  std::vector<int64_t> next_;  // per octave, the next frame to compute
+  // Per level, what librosa's cut at the signal's ends removes: positions -kEdge ... kEdge-1 around 0 and around the
+  // length.
   std::vector<std::vector<float>> start_cut_, end_cut_;
   int64_t taken_;
   float* out_ = nullptr;
   std::vector<float> rows_, sums_, scratch_;
-  const float* upcoming_ = nullptr;         // input of the push under way that is not copied yet
+  const float* upcoming_ = nullptr;  // input of the push under way that is not copied yet
   const float* upcoming_end_ = nullptr;
   bool finished_ = false;
 };

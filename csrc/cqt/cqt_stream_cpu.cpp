@@ -1,9 +1,9 @@
-#include "cqt/cqt_stream.h"
-
 #include <algorithm>
 #include <cstring>
 #include <limits>
 #include <stdexcept>
+
+#include "cqt/cqt_stream.h"
 
 namespace chordfast {
 
@@ -75,7 +75,8 @@ float* CqtStream::row(int64_t frame) {
 
 void CqtStream::push(const float* x, int64_t n) {
   if (finished_) throw std::logic_error("cqt: samples pushed after finish");
-  const int64_t chunk = int64_t{kTile} * plan_.hop;  // one tile of frames per octave, and little enough to stay in cache
+  const int64_t chunk =
+      int64_t{kTile} * plan_.hop;  // one tile of frames per octave, and little enough to stay in cache
   while (n > 0 && !done()) {
     const int64_t part = std::min(n, chunk);
     std::memcpy(levels_[0].extend(part), x, part * sizeof(float));
@@ -193,8 +194,8 @@ void CqtStream::emit_tile(int o, int64_t frame, int count) {
   }
 }
 
-// librosa cuts every decimated signal to [0, length); here nothing was cut. What the cut takes away is, outside, the uncut
-// signal itself, and inside, the decimated image of what was taken away one level above.
+// librosa cuts every decimated signal to [0, length); here nothing was cut. What the cut takes away is, outside, the
+// uncut signal itself, and inside, the decimated image of what was taken away one level above.
 void CqtStream::start_corrections() {
   const int top = plan_.levels() - 1;
   for (int l = 0; l < top; ++l)

@@ -2,14 +2,13 @@
 // itself is the best state of all or, for the best state, the second best: a frame has two candidates, not K. And
 // instead of K back-pointers a frame, every state carries the frame at which its current stay began; the back-trace
 // only ever looks that up for the two candidates of a frame, and jumps from stay to stay.
-#include "viterbi/viterbi.h"
-
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <vector>
 
 #include "common/check.h"
+#include "viterbi/viterbi.h"
 
 namespace {
 
