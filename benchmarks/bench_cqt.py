@@ -3,8 +3,8 @@
     python -m pytest benchmarks/bench_cqt.py
 
 Signals: the bundled recording repeated to 160 s ("song") and its first 10 s ("excerpt"). Every provider gets the same
-float32 mono samples at 22 050 Hz; float32 features [T, 144] come out; decoding is not included. The providers run in turn,
-round after round, in CPU time of this process; the table gives medians and the ratio to chordfast.
+float32 mono samples at 22 050 Hz; float32 features [T, 144] come out; decoding is not included. The providers run in
+turn, round after round, in CPU time of this process; the table gives medians and the ratio to chordfast.
 """
 
 from __future__ import annotations
@@ -88,8 +88,11 @@ def bench_cqt(case: str, length: int, repeats: int, capsys: pytest.CaptureFixtur
             times[name].append(seconds(lambda run=run: run(y), repeats))
     own = statistics.median(times["chordfast"])
     with capsys.disabled():
-        print(f"\nCQT of {case} ({length} s), 1 thread, float32, {native().build_info()['simd']}, decoding not included")
-        print(f"{'provider':26}{'us per s':>10}{'x real time':>13}{'chordfast is':>14}{'mean |d log| to librosa':>25}")
+        print(
+            f"\nCQT of {case} ({length} s), 1 thread, float32, {native().build_info()['simd']}, decoding not included"
+        )
+        columns = (("us per s", 10), ("x real time", 13), ("chordfast is", 14), ("mean |d log| to librosa", 25))
+        print(f"{'provider':26}" + "".join(f"{title:>{width}}" for title, width in columns))
         for name, values in times.items():
             each = statistics.median(values)
             print(f"{name:26}{each / length * 1e6:10.1f}{length / each:13.0f}{each / own:13.2f}x{error[name]:25.1e}")
