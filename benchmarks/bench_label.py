@@ -15,8 +15,6 @@ same label: below 97 % no ratio is given. "btc-random" is BTC's large network wi
 worthless as labels, so agreement is not asked of it.
 """
 
-# ruff: noqa: E402  (thread counts have to be set before the libraries are imported)
-
 from __future__ import annotations
 
 import os
