@@ -59,8 +59,8 @@ PYBIND11_MODULE(_simt, m) {
         "Order of blocks and threads from now on: forward, reverse, or shuffle with a seed.");
   m.def("schedule", &get_schedule, "The order in force and its seed.");
   m.def("counters", &counters, "What ran so far: launches, blocks, threads, barriers, collectives, seconds.");
-  m.def("self_test", &self_test, py::arg("name"), py::arg("input"), py::arg("output").noconvert(), py::arg("option") = 0,
-        "Runs one case of the module's own test.");
+  m.def("self_test", &self_test, py::arg("name"), py::arg("input"), py::arg("output").noconvert(),
+        py::arg("option") = 0, "Runs one case of the module's own test.");
 #define CF_SIMT_OP(op) bind_##op(m);
   CF_SIMT_OPS
 #undef CF_SIMT_OP

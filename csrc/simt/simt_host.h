@@ -1,5 +1,5 @@
-// CUDA's built-ins on the host compiler: variables, barriers, warp collectives, shared memory, launches. Scheduling is in
-// simt_scheduler.cpp, arithmetic and atomics in simt_math.h.
+// CUDA's built-ins on the host compiler: variables, barriers, warp collectives, shared memory, launches. Scheduling is
+// in simt_scheduler.cpp, arithmetic and atomics in simt_math.h.
 #pragma once
 
 #ifndef CF_SIMT
@@ -50,7 +50,8 @@ unsigned lane();
 unsigned live_mask();  // lanes of the own warp that have not returned
 void* shared_array(const void* tag, const char* name, size_t bytes);
 void* dynamic_shared();
-void run(const char* kernel, const void* address, dim3 grid, dim3 block, size_t dynamic_bytes, Body body, void* arguments);
+void run(const char* kernel, const void* address, dim3 grid, dim3 block, size_t dynamic_bytes, Body body,
+         void* arguments);
 void allow_dynamic_shared(const void* kernel, size_t bytes);
 [[noreturn]] void stop(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -80,7 +81,8 @@ void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 blo
     void (*kernel)(Parameters...);
     std::tuple<Parameters...> arguments;
   } call{kernel, std::tuple<Parameters...>(std::forward<Arguments>(arguments)...)};
-  run(name, reinterpret_cast<const void*>(kernel), grid, block, dynamic_bytes,
+  run(
+      name, reinterpret_cast<const void*>(kernel), grid, block, dynamic_bytes,
       [](void* opaque) {
         auto& held = *static_cast<Call*>(opaque);
         std::apply(held.kernel, held.arguments);  // copies the parameters, as each CUDA thread has its own
@@ -106,9 +108,7 @@ inline dim3 blockDim, gridDim;
 #define CF_SIMT_SITE const char *cf_file = __builtin_FILE(), int cf_line = __builtin_LINE()
 #define CF_SIMT_HERE (::chordfast::simt::Site{cf_file, cf_line})
 
-inline void __syncthreads(CF_SIMT_SITE) {
-  ::chordfast::simt::barrier(::chordfast::simt::Vote::none, 0, CF_SIMT_HERE);
-}
+inline void __syncthreads(CF_SIMT_SITE) { ::chordfast::simt::barrier(::chordfast::simt::Vote::none, 0, CF_SIMT_HERE); }
 inline int __syncthreads_count(int predicate, CF_SIMT_SITE) {
   return ::chordfast::simt::barrier(::chordfast::simt::Vote::count, predicate, CF_SIMT_HERE);
 }

@@ -1,13 +1,13 @@
-// CUDA's arithmetic, bit, conversion, load and atomic functions by the host's own. Fast-math forms are exact here; fused
-// multiply-adds are fused only where the source says so.
+// CUDA's arithmetic, bit, conversion, load and atomic functions by the host's own. Fast-math forms are exact here;
+// fused multiply-adds are fused only where the source says so.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 
-#define CF_SIMT_MIN_MAX(T)                                \
-  inline T min(T a, T b) { return b < a ? b : a; }        \
+#define CF_SIMT_MIN_MAX(T)                         \
+  inline T min(T a, T b) { return b < a ? b : a; } \
   inline T max(T a, T b) { return a < b ? b : a; }
 CF_SIMT_MIN_MAX(int)
 CF_SIMT_MIN_MAX(unsigned)
@@ -98,16 +98,46 @@ inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift) {
   return static_cast<unsigned>((static_cast<uint64_t>(high) << 32 | low) >> (shift & 31));
 }
 
-template <class T> T __ldg(const T* p) { return *p; }
-template <class T> T __ldca(const T* p) { return *p; }
-template <class T> T __ldcg(const T* p) { return *p; }
-template <class T> T __ldcs(const T* p) { return *p; }
-template <class T> T __ldlu(const T* p) { return *p; }
-template <class T> T __ldcv(const T* p) { return *p; }
-template <class T> void __stwb(T* p, T value) { *p = value; }
-template <class T> void __stcg(T* p, T value) { *p = value; }
-template <class T> void __stcs(T* p, T value) { *p = value; }
-template <class T> void __stwt(T* p, T value) { *p = value; }
+template <class T>
+T __ldg(const T* p) {
+  return *p;
+}
+template <class T>
+T __ldca(const T* p) {
+  return *p;
+}
+template <class T>
+T __ldcg(const T* p) {
+  return *p;
+}
+template <class T>
+T __ldcs(const T* p) {
+  return *p;
+}
+template <class T>
+T __ldlu(const T* p) {
+  return *p;
+}
+template <class T>
+T __ldcv(const T* p) {
+  return *p;
+}
+template <class T>
+void __stwb(T* p, T value) {
+  *p = value;
+}
+template <class T>
+void __stcg(T* p, T value) {
+  *p = value;
+}
+template <class T>
+void __stcs(T* p, T value) {
+  *p = value;
+}
+template <class T>
+void __stwt(T* p, T value) {
+  *p = value;
+}
 
 inline void __threadfence() {}
 inline void __threadfence_block() {}
@@ -117,13 +147,14 @@ inline unsigned __activemask() { return ::chordfast::simt::live_mask(); }
 [[noreturn]] inline void __trap() { ::chordfast::simt::stop("__trap was called"); }
 
 // One operating-system thread runs everything, so plain reads and writes are atomic; their order follows the schedule.
-template <class T> using cf_simt_value = std::common_type_t<T>;
-#define CF_SIMT_ATOMIC(name, expression)                     \
-  template <class T>                                         \
-  T name(T* address, cf_simt_value<T> value) {               \
-    const T old = *address;                                  \
-    *address = static_cast<T>(expression);                   \
-    return old;                                              \
+template <class T>
+using cf_simt_value = std::common_type_t<T>;
+#define CF_SIMT_ATOMIC(name, expression)       \
+  template <class T>                           \
+  T name(T* address, cf_simt_value<T> value) { \
+    const T old = *address;                    \
+    *address = static_cast<T>(expression);     \
+    return old;                                \
   }
 CF_SIMT_ATOMIC(atomicAdd, old + value)
 CF_SIMT_ATOMIC(atomicSub, old - value)

@@ -1,5 +1,5 @@
-// Shared memory of one block: every array lies between redzones and starts as NaN, so that reading what was never written
-// shows in the result and writing past an end is found when the block is done (at once under AddressSanitizer).
+// Shared memory of one block: every array lies between redzones and starts as NaN, so that reading what was never
+// written shows in the result and writing past an end is found when the block is done (at once under AddressSanitizer).
 #pragma once
 
 #include <sys/mman.h>
@@ -51,6 +51,13 @@ class SharedMemory {
   void* dynamic() {
     if (!dynamic_) throw std::runtime_error("dynamic shared memory is used, but the launch gave none");
     return dynamic_;
+  }
+
+  bool holds(const void* address, size_t bytes) const {
+    const auto* p = static_cast<const unsigned char*>(address);
+    for (const Piece& piece : pieces_)
+      if (p >= piece.data && p + bytes <= piece.data + piece.bytes) return true;
+    return false;
   }
 
   // Checks the redzones; what is wrong, or nothing.

@@ -1,9 +1,8 @@
 // Small kernels that show what the test module finds, and one that shows how an op's kernel and launcher look.
-#include "simt/simt_test.h"
-
 #include <cstring>
 
 #include "common/device.cuh"
+#include "simt/simt_test.h"
 
 namespace chordfast {
 namespace {

@@ -32,7 +32,8 @@ void shuffle(const Shuffle<T>* const* in, T* const* out, unsigned mask) {
 
 template <class T, Direction direction>
 T call_shuffle(const char* name, unsigned mask, const T& value, int which, int width, Site site) {
-  if (width < 1 || width > 32 || (width & (width - 1))) stop("%s: width %d is not a power of two up to 32", name, width);
+  if (width < 1 || width > 32 || (width & (width - 1)))
+    stop("%s: width %d is not a power of two up to 32", name, width);
   return warp_exchange<Shuffle<T>, T, shuffle<T, direction>>(name, mask, {value, which, width}, site);
 }
 
@@ -63,13 +64,20 @@ void reduce(const T* const* in, T* const* out, unsigned mask) {
   for (int i = 0; i < 32; ++i) {
     if (!(mask >> i & 1)) continue;
     const T v = *in[i];
-    if (first) total = v;
-    else if (kind == Reduction::add) total += v;
-    else if (kind == Reduction::min) total = v < total ? v : total;
-    else if (kind == Reduction::max) total = v > total ? v : total;
-    else if (kind == Reduction::bit_and) total &= v;
-    else if (kind == Reduction::bit_or) total |= v;
-    else total ^= v;
+    if (first)
+      total = v;
+    else if (kind == Reduction::add)
+      total += v;
+    else if (kind == Reduction::min)
+      total = v < total ? v : total;
+    else if (kind == Reduction::max)
+      total = v > total ? v : total;
+    else if (kind == Reduction::bit_and)
+      total &= v;
+    else if (kind == Reduction::bit_or)
+      total |= v;
+    else
+      total ^= v;
     first = false;
   }
   for (int i = 0; i < 32; ++i)
@@ -88,11 +96,11 @@ inline void __syncwarp(unsigned mask = 0xffffffffu, CF_SIMT_SITE) {
   ::chordfast::simt::warp_exchange<char, char, ::chordfast::simt::meet>("__syncwarp", mask, 0, CF_SIMT_HERE, true);
 }
 
-#define CF_SIMT_SHUFFLE(name, direction, Which)                                                           \
-  template <class T>                                                                                      \
-  T name(unsigned mask, T value, Which which, int width = 32, CF_SIMT_SITE) {                             \
-    return ::chordfast::simt::call_shuffle<T, ::chordfast::simt::Direction::direction>(#name, mask, value, \
-                                                                                       which, width, CF_SIMT_HERE); \
+#define CF_SIMT_SHUFFLE(name, direction, Which)                                                                   \
+  template <class T>                                                                                              \
+  T name(unsigned mask, T value, Which which, int width = 32, CF_SIMT_SITE) {                                     \
+    return ::chordfast::simt::call_shuffle<T, ::chordfast::simt::Direction::direction>(#name, mask, value, which, \
+                                                                                       width, CF_SIMT_HERE);      \
   }
 CF_SIMT_SHUFFLE(__shfl_sync, index, int)
 CF_SIMT_SHUFFLE(__shfl_up_sync, up, unsigned)
@@ -118,10 +126,10 @@ unsigned __match_any_sync(unsigned mask, T value, CF_SIMT_SITE) {
                                                                                     CF_SIMT_HERE);
 }
 
-#define CF_SIMT_REDUCE(name, T, kind)                                                                             \
-  inline T name(unsigned mask, T value, CF_SIMT_SITE) {                                                           \
+#define CF_SIMT_REDUCE(name, T, kind)                                                                                \
+  inline T name(unsigned mask, T value, CF_SIMT_SITE) {                                                              \
     return ::chordfast::simt::warp_exchange<T, T, ::chordfast::simt::reduce<T, ::chordfast::simt::Reduction::kind>>( \
-        #name, mask, value, CF_SIMT_HERE);                                                                        \
+        #name, mask, value, CF_SIMT_HERE);                                                                           \
   }
 CF_SIMT_REDUCE(__reduce_add_sync, int, add)
 CF_SIMT_REDUCE(__reduce_add_sync, unsigned, add)
