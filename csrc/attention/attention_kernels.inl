@@ -1,0 +1,245 @@
+// Compiled once per SIMD level inside namespace CF_LEVEL. A head is handled in tiles of 16 queries; scores live in a tile of
+// scratch that stays in the first-level cache. Sums run over keys in rising order: the bits depend on the SIMD level only.
+#include "common/simd.h"
+
+#include "attention/attention.h"
+#include "attention/attention_kernels.h"
+#include "attention/attention_pack.inl"
+
+namespace chordfast {
+namespace CF_LEVEL {
+
+#if CF_WIDTH == 16
+enum { kRows = 8, kColumns = 3 };  // 24 sums, 3 vectors and a broadcast in 32 registers
+#else
+enum { kRows = 4, kColumns = 2 };
+#endif
+enum { kTile = 16 };
+
+// c[r][n] (+)= sum_k a[r * a_row + k * a_k] * b[k * ldb + n] for R rows and V vectors of columns.
+template <int R, int V, bool kAdd>
+static inline void block(const float* a, int64_t a_row, int64_t a_k, const float* b, int64_t ldb, int depth, float* c,
+                         int64_t ldc) {
+  cf_reg sum[R][V];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) sum[r][v] = kAdd ? cf_load(c + r * ldc + v * CF_WIDTH) : (cf_reg){};
+  for (int k = 0; k < depth; ++k) {
+    cf_reg line[V];
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) line[v] = cf_load(b + k * ldb + v * CF_WIDTH);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const cf_reg value = a[r * a_row + k * a_k] - (cf_reg){};
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) sum[r][v] += value * line[v];
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) cf_store(c + r * ldc + v * CF_WIDTH, sum[r][v]);
+}
+
+template <int R, bool kAdd>
+static inline void rows(const float* a, int64_t a_row, int64_t a_k, const float* b, int64_t ldb, int depth, float* c,
+                        int64_t ldc, int vectors) {
+  for (int v = 0; v < vectors;) {
+    const int left = vectors - v, count = left == 4 ? 2 : left < kColumns ? left : kColumns;
+    const float* from = b + v * CF_WIDTH;
+    float* to = c + v * CF_WIDTH;
+    if (count == 1) block<R, 1, kAdd>(a, a_row, a_k, from, ldb, depth, to, ldc);
+    if (count == 2) block<R, 2, kAdd>(a, a_row, a_k, from, ldb, depth, to, ldc);
+#if CF_WIDTH == 16
+    if (count == 3) block<R, 3, kAdd>(a, a_row, a_k, from, ldb, depth, to, ldc);
+#endif
+    v += count;
+  }
+}
+
+template <bool kAdd>
+static void gemm(const float* a, int64_t a_row, int64_t a_k, const float* b, int64_t ldb, int depth, float* c,
+                 int64_t ldc, int n_rows, int vectors) {
+  int r = 0;
+  for (; r + kRows <= n_rows; r += kRows) rows<kRows, kAdd>(a + r * a_row, a_row, a_k, b, ldb, depth, c + r * ldc, ldc, vectors);
+  for (; r + 2 <= n_rows; r += 2) rows<2, kAdd>(a + r * a_row, a_row, a_k, b, ldb, depth, c + r * ldc, ldc, vectors);
+  for (; r < n_rows; ++r) rows<1, kAdd>(a + r * a_row, a_row, a_k, b, ldb, depth, c + r * ldc, ldc, vectors);
+}
+
+// 2^x for x <= 0 to 1 ulp or so; 0 below -126, so also for -inf; NaN stays NaN.
+static inline cf_reg power_of_two(cf_reg x) {
+  const cf_reg bounded = x > -126.0f ? x : (cf_reg){} - 126.0f;
+  const cf_reg shifted = bounded + 12582912.0f;  // 1.5 * 2^23: the integer part in the low bits
+  const cf_reg f = bounded - (shifted - 12582912.0f);
+  cf_reg y = 1.5403530e-4f + f * 0.0f;
+  y = y * f + 1.3333558e-3f;
+  y = y * f + 9.6181291e-3f;
+  y = y * f + 5.5504109e-2f;
+  y = y * f + 2.4022651e-1f;
+  y = y * f + 6.9314718e-1f;
+  y = y * f + 1.0f;
+  const cf_reg power = (cf_reg)((cf_int)y + ((cf_int)shifted << 23));
+  return x < -126.0f ? (cf_reg){} : x == x ? power : x;
+}
+
+static inline int least(int a, int b) { return a < b ? a : b; }
+
+static inline float largest(cf_reg v) {
+  float lanes[CF_WIDTH];
+  cf_store(lanes, v);
+  for (int step = CF_WIDTH / 2; step > 0; step /= 2)
+    for (int i = 0; i < step; ++i) lanes[i] = lanes[i] > lanes[i + step] ? lanes[i] : lanes[i + step];
+  return lanes[0];
+}
+
+// Keys that any of the queries first ... last may see, to whole vectors; empty when high <= low.
+static inline void visible(const AttentionHead& h, int first, int last, int* low, int* high) {
+  const int padded = (h.keys + CF_WIDTH - 1) / CF_WIDTH * CF_WIDTH;
+  *low = h.direction == CF_ATTENTION_BACKWARD ? first / CF_WIDTH * CF_WIDTH : 0;
+  *high = padded;
+  if (h.direction == CF_ATTENTION_FORWARD && last < h.keys) *high = last / CF_WIDTH * CF_WIDTH + CF_WIDTH;
+}
+
+// Which lanes of keys j ... j + CF_WIDTH - 1 query i may see (all bits set).
+static inline cf_int allowed(const AttentionHead& h, int i, int j, cf_int lanes) {
+  const cf_int key = lanes + j;
+  return h.direction == CF_ATTENTION_FORWARD ? key <= i : h.direction == CF_ATTENTION_BACKWARD ? key >= i : key >= 0;
+}
+
+static inline cf_reg choose(cf_int mask, cf_reg yes, cf_reg no) { return mask ? yes : no; }
+
+// Padding keys, and those that the caller masks: -inf is added to their scores.
+static void key_bias(const AttentionHead& h, float* bias, int padded) {
+  for (int j = 0; j < padded; ++j) bias[j] = j < h.keys && (!h.mask || h.mask[j]) ? 0.0f : -__builtin_inff();
+}
+
+static inline cf_int first_lanes() {
+  cf_int lanes = {};
+  for (int i = 0; i < CF_WIDTH; ++i) lanes[i] = i;
+  return lanes;
+}
+
+static void forward(const AttentionHead& h, float* scratch) {
+  const int d = (h.width + CF_WIDTH - 1) / CF_WIDTH * CF_WIDTH, columns = d / CF_WIDTH;
+  const int padded = (h.keys + CF_WIDTH - 1) / CF_WIDTH * CF_WIDTH, pitch = (h.keys + 15) / 16 * 16 + 16;
+  float* q = scratch;
+  float* keys = q + (h.queries + 15) / 16 * 16 * d;  // transposed
+  float* v = keys + (int64_t)d * padded;
+  float* tile = v + (int64_t)padded * d;
+  float* keep = tile + kTile * pitch;
+  float* bias = keep + kTile * pitch;
+  float* out = bias + padded;  // [kRows][d]
+  const float kLog2e = 1.44269504088896f;
+  pack_rows(h.q, h.q_stride, h.queries, h.width, h.dtype, nullptr, h.scale * kLog2e, q, d);
+  pack_rows(h.k, h.k_stride, h.keys, h.width, h.dtype, h.mask, 1.0f, v, d);  // v's place, for a moment
+  transpose(v, h.keys, d, h.width, keys, padded);
+  pack_rows(h.v, h.v_stride, h.keys, h.width, h.dtype, h.mask, 1.0f, v, d);
+  key_bias(h, bias, padded);
+  const cf_int lanes = first_lanes();
+  const float kept = h.threshold ? 65536.0f / (float)h.threshold : 1.0f;
+  for (int i0 = 0; i0 < h.queries; i0 += kTile) {
+    int low, high;
+    const int tile_rows = least(kTile, h.queries - i0);
+    visible(h, i0, i0 + tile_rows - 1, &low, &high);
+    if (h.threshold && high > low) keep_bits(h, i0, low, high, (int*)keep, pitch);
+    for (int r0 = 0; r0 < tile_rows; r0 += kRows) {
+      const int n = least(kRows, tile_rows - r0);
+      visible(h, i0 + r0, i0 + r0 + n - 1, &low, &high);
+      const int range = high > low ? high - low : 0;
+      float* scores = tile + r0 * pitch;
+      gemm<false>(q + (i0 + r0) * d, d, 1, keys + low, padded, h.width, scores + low, pitch, n, range / CF_WIDTH);
+      float inverse[kRows];
+      for (int r = 0; r < n; ++r) {
+        float* line = scores + r * pitch;
+        cf_reg most = (cf_reg){} - __builtin_inff();
+        for (int j = low; j < high; j += CF_WIDTH) {
+          const cf_reg s = choose(allowed(h, i0 + r0 + r, j, lanes), cf_load(line + j) + cf_load(bias + j), (cf_reg){} - __builtin_inff());
+          cf_store(line + j, s);
+          most = s > most ? s : most;
+        }
+        const float top = largest(most), base = top == -__builtin_inff() ? 0.0f : top;
+        cf_reg total = {};
+        for (int j = low; j < high; j += CF_WIDTH) {
+          const cf_reg p = power_of_two(cf_load(line + j) - base);
+          total += p;
+          cf_store(line + j, h.threshold ? (cf_reg)((cf_int)p & (cf_int)cf_load(keep + (r0 + r) * pitch + j)) : p);
+        }
+        const float sum = cf_sum(total);
+        const int empty = sum == 0.0f;  // not so for NaN, which must come out
+        inverse[r] = empty ? 0.0f : kept / sum;
+        h.lse[i0 + r0 + r] = empty ? __builtin_inff() : base + __builtin_log2f(sum);
+      }
+      gemm<false>(scores + low, pitch, 1, v + (int64_t)low * d, d, least(range, h.keys - low), out, d, n, columns);
+      for (int r = 0; r < n; ++r)
+        store_row(out + r * d, h.width, inverse[r], h.dtype, h.out, (i0 + r0 + r) * h.out_stride);
+    }
+  }
+}
+
+static void backward(const AttentionHead& h, float* scratch) {
+  const int d = (h.width + CF_WIDTH - 1) / CF_WIDTH * CF_WIDTH, columns = d / CF_WIDTH;
+  const int padded = (h.keys + CF_WIDTH - 1) / CF_WIDTH * CF_WIDTH, pitch = (h.keys + 15) / 16 * 16 + 16;
+  const int64_t all = (int64_t)padded * d;
+  float* q = scratch;
+  float* grad = q + (h.queries + 15) / 16 * 16 * d;
+  float* k = grad + (h.queries + 15) / 16 * 16 * d;
+  float *keys = k + all, *values = keys + all;  // transposed
+  float *dk = values + all, *dv = dk + all;
+  float* p = dv + all;
+  float* ds = p + kTile * pitch;
+  float* keep = ds + kTile * pitch;
+  float* bias = keep + kTile * pitch;
+  float* dq = bias + padded;  // [kTile][d]
+  float* row = dq + kTile * d;
+  const float kLog2e = 1.44269504088896f, kLn2 = 0.693147180559945f;
+  pack_rows(h.v, h.v_stride, h.keys, h.width, h.dtype, h.mask, 1.0f, k, d);
+  transpose(k, h.keys, d, h.width, values, padded);
+  pack_rows(h.k, h.k_stride, h.keys, h.width, h.dtype, h.mask, 1.0f, k, d);
+  transpose(k, h.keys, d, h.width, keys, padded);
+  pack_rows(h.q, h.q_stride, h.queries, h.width, h.dtype, nullptr, h.scale * kLog2e, q, d);
+  pack_rows(h.grad, h.grad_stride, h.queries, h.width, h.dtype, nullptr, 1.0f, grad, d);
+  key_bias(h, bias, padded);
+  for (int64_t n = 0; n < 2 * all; n += CF_WIDTH) cf_store(dk + n, (cf_reg){});
+  const cf_int lanes = first_lanes();
+  const float kept = h.threshold ? 65536.0f / (float)h.threshold : 1.0f;
+  for (int i0 = 0; i0 < h.queries; i0 += kTile) {
+    const int n = least(kTile, h.queries - i0);
+    int low, high;
+    visible(h, i0, i0 + n - 1, &low, &high);
+    const int range = high > low ? high - low : 0;
+    if (h.threshold && range) keep_bits(h, i0, low, high, (int*)keep, pitch);
+    gemm<false>(q + i0 * d, d, 1, keys + low, padded, h.width, p + low, pitch, n, range / CF_WIDTH);
+    gemm<false>(grad + i0 * d, d, 1, values + low, padded, h.width, ds + low, pitch, n, range / CF_WIDTH);
+    for (int r = 0; r < n; ++r) {
+      pack_rows((const char*)h.saved + (i0 + r) * h.saved_stride * (h.dtype ? 2 : 4), 0, 1, h.width, h.dtype, nullptr, 1.0f, row, d);
+      cf_reg product = {};
+      for (int c = 0; c < d; c += CF_WIDTH) product += cf_load(row + c) * cf_load(grad + (i0 + r) * d + c);
+      const float delta = cf_sum(product), lse = h.lse[i0 + r];
+      for (int j = low; j < high; j += CF_WIDTH) {
+        const cf_reg s = choose(allowed(h, i0 + r, j, lanes), cf_load(p + r * pitch + j) + cf_load(bias + j), (cf_reg){} - __builtin_inff());
+        cf_reg e = power_of_two(s - lse), g = cf_load(ds + r * pitch + j), dropped = e;
+        if (h.threshold) {
+          const cf_int mask = (cf_int)cf_load(keep + r * pitch + j);
+          dropped = (cf_reg)((cf_int)(e * kept) & mask);
+          g = (cf_reg)((cf_int)(g * kept) & mask);
+        }
+        cf_store(p + r * pitch + j, dropped);
+        cf_store(ds + r * pitch + j, e * (g - delta));
+      }
+    }
+    gemm<true>(p + low, 1, pitch, grad + i0 * d, d, n, dv + low * d, d, range, columns);
+    gemm<true>(ds + low, 1, pitch, q + i0 * d, d, n, dk + low * d, d, range, columns);
+    gemm<false>(ds + low, pitch, 1, k + low * d, d, least(range, h.keys - low), dq, d, n, columns);
+    for (int r = 0; r < n; ++r) store_row(dq + r * d, h.width, h.scale, h.dtype, h.dq, (i0 + r) * h.dq_stride);
+  }
+  for (int j = 0; j < h.keys; ++j) {
+    store_row(dk + j * d, h.width, kLn2, h.dtype, h.dk, j * h.dk_stride);  // q carries scale * log2(e)
+    store_row(dv + j * d, h.width, 1.0f, h.dtype, h.dv, j * h.dv_stride);
+  }
+}
+
+static const AttentionKernels table = {forward, backward};
+
+}  // namespace CF_LEVEL
+}  // namespace chordfast
