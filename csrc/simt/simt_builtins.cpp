@@ -106,6 +106,8 @@ void wait_copies(int newest_left) {
 void allow_dynamic_shared(const void* kernel, size_t bytes) {
   Scheduler& s = scheduler();
   std::lock_guard<std::mutex> lock(s.one_launch);
+  if (bytes > SharedMemory::largest_limit)
+    throw std::runtime_error("allow_dynamic_shared: " + std::to_string(bytes) + " bytes do not fit");
   s.dynamic_limit[kernel] = bytes;
 }
 

@@ -33,16 +33,16 @@ namespace {
 // No thread can go on and not all have returned: either all are at one barrier, or the kernel is wrong.
 void release_barrier(Scheduler& s) {
   const Thread& first = *s.threads[0];
-  bool together = true, at_barrier = false;
+  bool together = true, at_warp = false;
   for (unsigned i = 0; i < s.block_threads; ++i) {
     const Thread& t = *s.threads[i];
-    at_barrier |= t.state == State::barrier;
+    at_warp |= t.state == State::warp;
     together &= t.state == State::barrier && t.site.line == first.site.line && t.vote == first.vote &&
                 !std::strcmp(t.site.file, first.site.file);
   }
   if (!together)
     throw std::runtime_error(place(s) +
-                             (at_barrier ? "divergent __syncthreads: " : "a warp collective never completes: ") +
+                             (at_warp ? "a warp collective never completes: " : "divergent __syncthreads: ") +
                              who_waits_where(s));
   int votes = 0;
   for (unsigned i = 0; i < s.block_threads; ++i) votes += s.threads[i]->predicate != 0;
