@@ -87,7 +87,7 @@ def test_leaving_an_array_is_stopped_at_its_line(
 ) -> None:
     done = run(program, name, option, size)
     text = (CSRC / "simt/simt_faults.cu").read_text().splitlines()
-    number = next(i for i, words in enumerate(text, 1) if line in words)
+    number = next(i for i, words in enumerate(text, 1) if line + ";" in words)
     assert done.returncode != 0
     assert f"AddressSanitizer: {what}" in done.stderr
     assert f"simt_faults.cu:{number}" in done.stderr
