@@ -27,7 +27,7 @@ struct AttentionKernels {
 // Floats of scratch that one head needs; scratch is aligned to 64 bytes.
 inline int64_t attention_scratch(int64_t queries, int64_t keys, int64_t width) {
   const int64_t q = (queries + 15) / 16 * 16, k = (keys + 15) / 16 * 16, d = (width + 15) / 16 * 16;
-  return 2 * q * d + 6 * k * d + 3 * 16 * (k + 16) + k + 17 * d;
+  return 2 * q * d + 6 * k * d + 3 * 16 * (k + 16) + k + 16 * d;
 }
 
 const AttentionKernels& attention_kernels_plain();

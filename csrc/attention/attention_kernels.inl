@@ -63,34 +63,75 @@ static void gemm(const float* a, int64_t a_row, int64_t a_k, const float* b, int
                  int64_t ldc, int n_rows, int vectors) {
   int r = 0;
   for (; r + kRows <= n_rows; r += kRows) rows<kRows, kAdd>(a + r * a_row, a_row, a_k, b, ldb, depth, c + r * ldc, ldc, vectors);
+#if CF_WIDTH == 16
+  for (; r + 4 <= n_rows; r += 4) rows<4, kAdd>(a + r * a_row, a_row, a_k, b, ldb, depth, c + r * ldc, ldc, vectors);
+#endif
   for (; r + 2 <= n_rows; r += 2) rows<2, kAdd>(a + r * a_row, a_row, a_k, b, ldb, depth, c + r * ldc, ldc, vectors);
   for (; r < n_rows; ++r) rows<1, kAdd>(a + r * a_row, a_row, a_k, b, ldb, depth, c + r * ldc, ldc, vectors);
 }
 
-// 2^x for x <= 0 to 1 ulp or so; 0 below -126, so also for -inf; NaN stays NaN.
+// 2^x for x <= 0 to 1 ulp or so; 0 far below, so also for -inf; NaN stays NaN.
 static inline cf_reg power_of_two(cf_reg x) {
-  const cf_reg bounded = x > -126.0f ? x : (cf_reg){} - 126.0f;
+#if defined(__AVX512F__)
+  const cf_reg bounded = (cf_reg)_mm512_max_ps(_mm512_set1_ps(-150.0f), (__m512)x);  // of NaN: the second
+  const cf_reg whole = (cf_reg)_mm512_roundscale_ps((__m512)bounded, 8);
+#else
+  const cf_reg bounded = x < -126.0f ? (cf_reg){} - 126.0f : x;
   const cf_reg shifted = bounded + 12582912.0f;  // 1.5 * 2^23: the integer part in the low bits
-  const cf_reg f = bounded - (shifted - 12582912.0f);
-  cf_reg y = 1.5403530e-4f + f * 0.0f;
-  y = y * f + 1.3333558e-3f;
+  const cf_reg whole = shifted - 12582912.0f;
+#endif
+  const cf_reg f = bounded - whole;
+  cf_reg y = 1.3333558e-3f + f * 1.5403530e-4f;
   y = y * f + 9.6181291e-3f;
   y = y * f + 5.5504109e-2f;
   y = y * f + 2.4022651e-1f;
   y = y * f + 6.9314718e-1f;
   y = y * f + 1.0f;
+#if defined(__AVX512F__)
+  return (cf_reg)_mm512_scalef_ps((__m512)y, (__m512)whole);
+#else
   const cf_reg power = (cf_reg)((cf_int)y + ((cf_int)shifted << 23));
   return x < -126.0f ? (cf_reg){} : x == x ? power : x;
+#endif
+}
+
+// Logarithm to base 2 of positive normal floats: exponent plus 2/ln 2 * artanh((m - 1)/(m + 1)), m in [sqrt(1/2), sqrt(2)).
+static inline cf_reg logarithm(cf_reg value) {
+  const cf_int bits = (cf_int)value, exponent = (bits - 0x3f3504f3) >> 23;
+  const cf_reg m = (cf_reg)(bits - (exponent << 23)), z = (m - 1.0f) / (m + 1.0f), w = z * z;
+  const cf_reg series = 2.8853901f + w * (0.96179670f + w * (0.57707802f + w * (0.41219858f + w * 0.32059890f)));
+  return __builtin_convertvector(exponent, cf_reg) + z * series;
 }
 
 static inline int least(int a, int b) { return a < b ? a : b; }
 
-static inline float largest(cf_reg v) {
-  float lanes[CF_WIDTH];
-  cf_store(lanes, v);
-  for (int step = CF_WIDTH / 2; step > 0; step /= 2)
-    for (int i = 0; i < step; ++i) lanes[i] = lanes[i] > lanes[i + step] ? lanes[i] : lanes[i + step];
-  return lanes[0];
+static inline cf_reg greater(cf_reg a, cf_reg b) { return a > b ? a : b; }
+
+template <bool kLargest>
+static inline cf_reg merge(cf_reg a, cf_reg b) {
+  const cf_reg low = CF_ZIP_LOW(a, b), high = CF_ZIP_HIGH(a, b);
+  return kLargest ? greater(low, high) : low + high;
+}
+
+// Lane r of the result: sum, or largest, of the lanes of row r, r < kRows; all rows in one tree of shuffles.
+template <bool kLargest>
+static inline cf_reg across(const cf_reg* row) {
+#if CF_WIDTH == 16
+  const cf_reg even = merge<kLargest>(merge<kLargest>(row[0], row[4]), merge<kLargest>(row[2], row[6]));
+  const cf_reg odd = merge<kLargest>(merge<kLargest>(row[1], row[5]), merge<kLargest>(row[3], row[7]));
+#else
+  const cf_reg even = merge<kLargest>(row[0], row[2]), odd = merge<kLargest>(row[1], row[3]);
+#endif
+  const cf_reg both = merge<kLargest>(even, odd);
+#if CF_WIDTH > 4  // two lanes a row are left
+  float lanes[2 * CF_WIDTH];
+  cf_store(lanes, both);
+  cf_store(lanes + CF_WIDTH, both);
+  const cf_reg other = cf_load(lanes + CF_WIDTH / 2);
+  return kLargest ? greater(both, other) : both + other;
+#else
+  return both;
+#endif
 }
 
 // Keys that any of the queries first ... last may see, to whole vectors; empty when high <= low.
@@ -101,13 +142,18 @@ static inline void visible(const AttentionHead& h, int first, int last, int* low
   if (h.direction == CF_ATTENTION_FORWARD && last < h.keys) *high = last / CF_WIDTH * CF_WIDTH + CF_WIDTH;
 }
 
-// Which lanes of keys j ... j + CF_WIDTH - 1 query i may see (all bits set).
-static inline cf_int allowed(const AttentionHead& h, int i, int j, cf_int lanes) {
-  const cf_int key = lanes + j;
-  return h.direction == CF_ATTENTION_FORWARD ? key <= i : h.direction == CF_ATTENTION_BACKWARD ? key >= i : key >= 0;
+// Whether query i sees all of keys j ... j + CF_WIDTH - 1.
+static inline int whole(const AttentionHead& h, int i, int j) {
+  if (h.mask || j + CF_WIDTH > h.keys) return 0;
+  return h.direction == CF_ATTENTION_FORWARD ? j + CF_WIDTH - 1 <= i : h.direction == CF_ATTENTION_BACKWARD ? j >= i : 1;
 }
 
-static inline cf_reg choose(cf_int mask, cf_reg yes, cf_reg no) { return mask ? yes : no; }
+// Scores of query i and keys j ... j + CF_WIDTH - 1 with -inf where it does not see them.
+static inline cf_reg seen(const AttentionHead& h, int i, int j, cf_int lanes, cf_reg scores, const float* bias) {
+  const cf_int key = lanes + j, forward = key <= i, backward = key >= i;
+  const cf_int allowed = h.direction == CF_ATTENTION_FORWARD ? forward : h.direction == CF_ATTENTION_BACKWARD ? backward : key >= 0;
+  return allowed ? scores + cf_load(bias + j) : (cf_reg){} - __builtin_inff();
+}
 
 // Padding keys, and those that the caller masks: -inf is added to their scores.
 static void key_bias(const AttentionHead& h, float* bias, int padded) {
@@ -149,30 +195,38 @@ static void forward(const AttentionHead& h, float* scratch) {
       const int range = high > low ? high - low : 0;
       float* scores = tile + r0 * pitch;
       gemm<false>(q + (i0 + r0) * d, d, 1, keys + low, padded, h.width, scores + low, pitch, n, range / CF_WIDTH);
-      float inverse[kRows];
+      cf_reg most[kRows] = {}, total[kRows] = {};
       for (int r = 0; r < n; ++r) {
         float* line = scores + r * pitch;
-        cf_reg most = (cf_reg){} - __builtin_inff();
+        const int i = i0 + r0 + r;
+        cf_reg top = (cf_reg){} - __builtin_inff();
         for (int j = low; j < high; j += CF_WIDTH) {
-          const cf_reg s = choose(allowed(h, i0 + r0 + r, j, lanes), cf_load(line + j) + cf_load(bias + j), (cf_reg){} - __builtin_inff());
-          cf_store(line + j, s);
-          most = s > most ? s : most;
+          cf_reg s = cf_load(line + j);
+          if (!whole(h, i, j)) cf_store(line + j, s = seen(h, i, j, lanes, s, bias));
+          top = greater(s, top);
         }
-        const float top = largest(most), base = top == -__builtin_inff() ? 0.0f : top;
-        cf_reg total = {};
+        most[r] = top;
+      }
+      float base[CF_WIDTH], sum[CF_WIDTH], log_sum[CF_WIDTH];
+      const cf_reg tops = across<true>(most);
+      cf_store(base, tops == -__builtin_inff() ? (cf_reg){} : tops);
+      for (int r = 0; r < n; ++r) {
+        float* line = scores + r * pitch;
         for (int j = low; j < high; j += CF_WIDTH) {
-          const cf_reg p = power_of_two(cf_load(line + j) - base);
-          total += p;
+          const cf_reg p = power_of_two(cf_load(line + j) - base[r]);
+          total[r] += p;
           cf_store(line + j, h.threshold ? (cf_reg)((cf_int)p & (cf_int)cf_load(keep + (r0 + r) * pitch + j)) : p);
         }
-        const float sum = cf_sum(total);
-        const int empty = sum == 0.0f;  // not so for NaN, which must come out
-        inverse[r] = empty ? 0.0f : kept / sum;
-        h.lse[i0 + r0 + r] = empty ? __builtin_inff() : base + __builtin_log2f(sum);
       }
+      const cf_reg sums = across<false>(total);
+      cf_store(sum, sums);
+      cf_store(log_sum, logarithm(sums));
       gemm<false>(scores + low, pitch, 1, v + (int64_t)low * d, d, least(range, h.keys - low), out, d, n, columns);
-      for (int r = 0; r < n; ++r)
-        store_row(out + r * d, h.width, inverse[r], h.dtype, h.out, (i0 + r0 + r) * h.out_stride);
+      for (int r = 0; r < n; ++r) {
+        const int i = i0 + r0 + r, empty = sum[r] == 0.0f;  // not so for NaN, which must come out
+        store_row(out + r * d, h.width, empty ? 0.0f : kept / sum[r], h.dtype, h.out, i * h.out_stride);
+        h.lse[i] = empty ? __builtin_inff() : sum[r] == sum[r] ? base[r] + log_sum[r] : sum[r];
+      }
     }
   }
 }
@@ -191,7 +245,6 @@ static void backward(const AttentionHead& h, float* scratch) {
   float* keep = ds + kTile * pitch;
   float* bias = keep + kTile * pitch;
   float* dq = bias + padded;  // [kTile][d]
-  float* row = dq + kTile * d;
   const float kLog2e = 1.44269504088896f, kLn2 = 0.693147180559945f;
   pack_rows(h.v, h.v_stride, h.keys, h.width, h.dtype, h.mask, 1.0f, k, d);
   transpose(k, h.keys, d, h.width, values, padded);
@@ -211,21 +264,30 @@ static void backward(const AttentionHead& h, float* scratch) {
     if (h.threshold && range) keep_bits(h, i0, low, high, (int*)keep, pitch);
     gemm<false>(q + i0 * d, d, 1, keys + low, padded, h.width, p + low, pitch, n, range / CF_WIDTH);
     gemm<false>(grad + i0 * d, d, 1, values + low, padded, h.width, ds + low, pitch, n, range / CF_WIDTH);
-    for (int r = 0; r < n; ++r) {
-      pack_rows((const char*)h.saved + (i0 + r) * h.saved_stride * (h.dtype ? 2 : 4), 0, 1, h.width, h.dtype, nullptr, 1.0f, row, d);
-      cf_reg product = {};
-      for (int c = 0; c < d; c += CF_WIDTH) product += cf_load(row + c) * cf_load(grad + (i0 + r) * d + c);
-      const float delta = cf_sum(product), lse = h.lse[i0 + r];
-      for (int j = low; j < high; j += CF_WIDTH) {
-        const cf_reg s = choose(allowed(h, i0 + r, j, lanes), cf_load(p + r * pitch + j) + cf_load(bias + j), (cf_reg){} - __builtin_inff());
-        cf_reg e = power_of_two(s - lse), g = cf_load(ds + r * pitch + j), dropped = e;
-        if (h.threshold) {
-          const cf_int mask = (cf_int)cf_load(keep + r * pitch + j);
-          dropped = (cf_reg)((cf_int)(e * kept) & mask);
-          g = (cf_reg)((cf_int)(g * kept) & mask);
+    float* saved = dq;  // dq comes later
+    pack_rows((const char*)h.saved + i0 * h.saved_stride * (h.dtype ? 2 : 4), h.saved_stride, n, h.width, h.dtype, nullptr, 1.0f, saved, d);
+    for (int r0 = 0; r0 < n; r0 += kRows) {
+      cf_reg product[kRows] = {};
+      for (int r = r0; r < least(n, r0 + kRows); ++r)
+        for (int c = 0; c < d; c += CF_WIDTH) product[r - r0] += cf_load(saved + r * d + c) * cf_load(grad + (i0 + r) * d + c);
+      float delta[CF_WIDTH];
+      cf_store(delta, across<false>(product));
+      for (int r = r0; r < least(n, r0 + kRows); ++r) {
+        const float lse = h.lse[i0 + r], mean = delta[r - r0];
+        for (int j = low; j < high; j += CF_WIDTH) {
+          float *at_p = p + r * pitch + j, *at_ds = ds + r * pitch + j;
+          cf_reg s = cf_load(at_p), g = cf_load(at_ds);
+          if (!whole(h, i0 + r, j)) s = seen(h, i0 + r, j, lanes, s, bias);
+          const cf_reg e = power_of_two(s - lse);
+          cf_reg dropped = e;
+          if (h.threshold) {
+            const cf_int mask = (cf_int)cf_load(keep + r * pitch + j);
+            dropped = (cf_reg)((cf_int)(e * kept) & mask);
+            g = (cf_reg)((cf_int)(g * kept) & mask);
+          }
+          cf_store(at_p, dropped);
+          cf_store(at_ds, e * (g - mean));
         }
-        cf_store(p + r * pitch + j, dropped);
-        cf_store(ds + r * pitch + j, e * (g - delta));
       }
     }
     gemm<true>(p + low, 1, pitch, grad + i0 * d, d, n, dv + low * d, d, range, columns);
