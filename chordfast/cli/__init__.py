@@ -20,6 +20,7 @@ from chordfast.errors import ChordfastError, UsageError
 COMMANDS = {
     "label": ("chordfast.cli.label", "Write the chords of recordings: files, folders, lists."),
     "models": ("chordfast.cli.models", "List, fetch, convert and describe model weights."),
+    "view": ("chordfast.cli.view", "Write a page to look at, listen to and correct labels."),
     "demo": ("chordfast.cli.demo", "Label the bundled recording and compare with the truth."),
     "info": ("chordfast.cli.info", "Show versions, processor, CUDA, threads and the cache folder."),
 }

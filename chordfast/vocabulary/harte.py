@@ -56,6 +56,8 @@ _HARTE = re.compile(
     rf"(?:/(?P<bass>{_DEGREE}))?",
     re.ASCII,
 )
+GRAMMAR = _HARTE.pattern
+"""The whole of a chord but N and X; "C:" and "C:/3" match it too and are refused by ``parse``."""
 
 
 def note_semitone(note: str) -> int:
