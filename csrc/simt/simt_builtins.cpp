@@ -32,40 +32,43 @@ unsigned lane() { return scheduler().current->number & 31; }
 
 unsigned live_mask() {
   const Scheduler& s = scheduler();
-  const unsigned first = s.current->number & ~31u;
-  unsigned mask = 0;
-  for (unsigned i = first; i < std::min(first + 32, s.block_threads); ++i)
-    mask |= static_cast<unsigned>(s.threads[i]->state != State::done) << (i - first);
-  return mask;
+  return ~s.gone[s.current->number / 32];
+}
+
+static bool same_call(const WarpCall& a, const WarpCall& b) {
+  if (a.resolve != b.resolve || a.mask != b.mask) return false;
+  if (a.any_site) return true;
+  return a.site.line == b.site.line && (a.site.file == b.site.file || !std::strcmp(a.site.file, b.site.file));
 }
 
 void warp_collective(WarpCall& call) {
   Scheduler& s = scheduler();
   Thread& t = *s.current;
-  const unsigned first = t.number & ~31u;
-  if (!(call.mask >> (t.number & 31) & 1))
+  const unsigned warp = t.number / 32, own = t.number % 32;
+  if (!(call.mask >> own & 1))
     stop("%s with mask 0x%08x (%s:%d), which does not name the calling lane %u", call.name, call.mask,
-         base_name(call.site.file), call.site.line, t.number & 31);
+         base_name(call.site.file), call.site.line, own);
+  if (const unsigned gone = call.mask & s.gone[warp]) {
+    const unsigned lane = static_cast<unsigned>(__builtin_ctz(gone));
+    stop("%s with mask 0x%08x (%s:%d) names lane %u, which %s", call.name, call.mask, base_name(call.site.file),
+         call.site.line, lane, 32 * warp + lane < s.block_threads ? "has returned" : "does not exist");
+  }
   t.state = State::warp, t.call = &call, t.site = call.site;
+  s.waiting[warp] |= 1u << own;
+  if (call.mask & ~s.waiting[warp]) return to_scheduler(s, t);  // the last one to arrive serves all
   WarpCall* lanes[32] = {};
   for (unsigned i = 0; i < 32; ++i) {
     if (!(call.mask >> i & 1)) continue;
-    const Thread* other = first + i < s.block_threads ? s.threads[first + i].get() : nullptr;
-    if (!other || other->state == State::done)
-      stop("%s with mask 0x%08x (%s:%d) names lane %u, which %s", call.name, call.mask, base_name(call.site.file),
-           call.site.line, i, other ? "has returned" : "does not exist");
-    const bool same =
-        other->state == State::warp && other->call->resolve == call.resolve && other->call->mask == call.mask &&
-        (call.any_site || (other->site.line == call.site.line && !std::strcmp(other->site.file, call.site.file)));
-    if (!same) return to_scheduler(s, t);  // the last one to arrive serves all
-    lanes[i] = other->call;
+    lanes[i] = s.threads[32 * warp + i]->call;
+    if (!same_call(*lanes[i], call)) return to_scheduler(s, t);
   }
   call.resolve(lanes, call.mask);
   ++s.count.collectives;
+  s.waiting[warp] &= ~call.mask;
   for (unsigned i = 0; i < 32; ++i) {
     if (!(call.mask >> i & 1)) continue;
-    s.threads[first + i]->state = State::ready;
-    if (s.order == CF_SIMT_SHUFFLE && first + i != t.number) s.ready.push_back(first + i);
+    s.threads[32 * warp + i]->state = State::ready;
+    if (s.order == CF_SIMT_SHUFFLE && i != own) s.ready.push_back(32 * warp + i);
   }
 }
 

@@ -93,6 +93,11 @@ bool run_shuffled(Scheduler& s) {
 
 void run_block(Scheduler& s, size_t dynamic_bytes) {
   s.shared.begin(dynamic_bytes);
+  for (unsigned w = 0; w < 32; ++w) {
+    const unsigned lanes = std::min(s.block_threads - std::min(s.block_threads, 32 * w), 32u);
+    s.waiting[w] = 0;
+    s.gone[w] = lanes == 32 ? 0 : ~0u << lanes;
+  }
   for (unsigned i = 0; i < s.block_threads; ++i) {
     s.threads[i]->state = State::ready;
     s.threads[i]->copies.clear();

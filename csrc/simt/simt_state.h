@@ -2,7 +2,6 @@
 #pragma once
 
 #include <setjmp.h>
-#include <ucontext.h>
 
 #include <map>
 #include <memory>
@@ -17,6 +16,11 @@
 namespace chordfast {
 namespace simt {
 
+struct Context {  // of a stack that waits for its turn; see simt_fibre.cpp
+  void* top = nullptr;
+  jmp_buf registers;
+};
+
 struct Copy {  // a cp.async under way
   void* shared;
   const void* global;
@@ -27,8 +31,7 @@ struct Copy {  // a cp.async under way
 enum class State : unsigned char { ready, barrier, warp, done };
 
 struct Thread {
-  jmp_buf context;
-  ucontext_t start;
+  Context context;
   char* stack = nullptr;
   bool born = false;
   State state = State::done;
@@ -57,12 +60,13 @@ struct Random {  // splitmix64
 struct Scheduler {
   std::mutex one_launch;
   std::vector<std::unique_ptr<Thread>> threads;
-  jmp_buf context;
+  Context context;
   void* sanitizer = nullptr;
   const void* sanitizer_bottom = nullptr;
   size_t sanitizer_size = 0;
   Thread* current = nullptr;
   unsigned block_threads = 0;
+  unsigned waiting[32] = {}, gone[32] = {};  // by warp: lanes at a collective; lanes that returned or never existed
   const char* kernel = "";
   Body body = nullptr;
   void* arguments = nullptr;

@@ -33,7 +33,16 @@ pytestmark = [
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The self-test's kernels as a program of their own, compiled with AddressSanitizer."""
     folder = tmp_path_factory.mktemp("asan")
-    flags = ["-std=c++17", "-O1", "-g", "-fsanitize=address", "-fno-omit-frame-pointer", "-DCF_SIMT", f"-I{CSRC}"]
+    flags = [
+        "-std=c++17",
+        "-O1",
+        "-g",
+        "-fsanitize=address",
+        "-fno-omit-frame-pointer",
+        "-DCF_SIMT",
+        "-DCF_SIMT_PORTABLE",
+        f"-I{CSRC}",
+    ]
     flags += ["-U_FORTIFY_SOURCE", "-Wno-unknown-pragmas", *(f"-isystem{path}" for path in cuda_headers())]
     sources = [
         *CSRC.glob("simt/*.cpp"),
