@@ -7,6 +7,7 @@ namespace chordfast {
 
 void bind_cqt(py::module_& m);
 void bind_ingest(py::module_& m);
+void bind_kd_loss(py::module_& m);
 void bind_viterbi(py::module_& m);
 
 static py::dict build_info() {
@@ -40,5 +41,6 @@ PYBIND11_MODULE(_C, m) {
   m.def("cuda_devices", &chordfast::cuda_devices, "Usable CUDA devices as (name, major, minor).");
   chordfast::bind_cqt(m);
   chordfast::bind_ingest(m);
+  chordfast::bind_kd_loss(m);
   chordfast::bind_viterbi(m);
 }

@@ -1,0 +1,406 @@
+// Compiled once per SIMD level inside namespace CF_LEVEL. A batch of up to 16 rows goes through three steps: exponentials
+// and sums row by row, the few logarithms and powers with one row a lane, gradients row by row.
+#include "common/simd.h"
+#include "kd_loss/kd_loss_kernels.h"
+
+namespace chordfast {
+namespace CF_LEVEL {
+
+// Fills the lanes behind a row's end: the exponential is 0 there, the maximum unmoved.
+static const float kNothing = -__builtin_inff();
+
+static inline cf_reg splat(float x) { return x - (cf_reg){}; }
+
+// The first n lanes (1 ... CF_WIDTH - 1), -inf behind them.
+static inline cf_reg load_first(const float* p, int n) {
+#if CF_WIDTH == 16
+  return (cf_reg)_mm512_mask_loadu_ps(_mm512_set1_ps(kNothing), (__mmask16)((1u << n) - 1), p);
+#else
+  float lanes[CF_WIDTH];
+  for (int i = 0; i < CF_WIDTH; ++i) lanes[i] = i < n ? p[i] : kNothing;
+  return cf_load(lanes);
+#endif
+}
+
+static inline void store_first(float* p, cf_reg v, int n) {
+#if CF_WIDTH == 16
+  _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+#else
+  for (int i = 0; i < n; ++i) p[i] = v[i];
+#endif
+}
+
+// A NaN in either operand may be lost here; the sums of exponentials bring it back.
+static inline cf_reg larger(cf_reg a, cf_reg b) {
+#if CF_WIDTH == 16
+  return (cf_reg)_mm512_max_ps((__m512)a, (__m512)b);
+#elif CF_WIDTH == 8
+  return (cf_reg)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+  return a > b ? a : b;
+#endif
+}
+
+#if CF_WIDTH == 16
+static inline float sum_lanes(cf_reg v) { return _mm512_reduce_add_ps((__m512)v); }
+static inline float max_lanes(cf_reg v) { return _mm512_reduce_max_ps((__m512)v); }
+#else
+template <class Combine>
+static inline float reduce_lanes(cf_reg v, Combine combine) {
+#if CF_WIDTH == 8
+  __m128 x = combine(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
+  x = combine(x, _mm_movehl_ps(x, x));
+  return _mm_cvtss_f32(combine(x, _mm_shuffle_ps(x, x, 1)));
+#elif defined(__x86_64__)
+  __m128 x = combine((__m128)v, _mm_movehl_ps((__m128)v, (__m128)v));
+  return _mm_cvtss_f32(combine(x, _mm_shuffle_ps(x, x, 1)));
+#else
+  typedef float four __attribute__((vector_size(16)));
+  four x = combine(v, __builtin_shufflevector(v, v, 2, 3, 0, 1));
+  return combine(x, __builtin_shufflevector(x, x, 1, 0, 3, 2))[0];
+#endif
+}
+#if defined(__x86_64__)
+static inline float sum_lanes(cf_reg v) { return reduce_lanes(v, [](__m128 a, __m128 b) { return _mm_add_ps(a, b); }); }
+static inline float max_lanes(cf_reg v) { return reduce_lanes(v, [](__m128 a, __m128 b) { return _mm_max_ps(a, b); }); }
+#else
+static inline float sum_lanes(cf_reg v) { return reduce_lanes(v, [](cf_reg a, cf_reg b) { return a + b; }); }
+static inline float max_lanes(cf_reg v) { return reduce_lanes(v, larger); }
+#endif
+#endif
+
+// 2^x for x <= 0: -inf gives 0, NaN stays, 0 gives 1. Error below 1.5 units in the last place (docs/kernels/kd_loss.md).
+static inline cf_reg exp2_negative(cf_reg x) {
+#if CF_WIDTH == 16
+  // f = x - floor(x); scalef multiplies by 2^floor(x), and by 0 for -inf
+  const cf_reg f = (cf_reg)_mm512_reduce_ps((__m512)x, _MM_FROUND_TO_NEG_INF);
+  const cf_reg p = 1.0f + f * (0.69315130f + f * (0.24016444f + f * (0.055799913f + f * (0.0090170288f + f * 0.0018671307f))));
+  return (cf_reg)_mm512_scalef_ps((__m512)p, (__m512)x);
+#else
+  const cf_reg bounded = x < -126.0f ? splat(-126.0f) : x;
+  const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
+  const cf_reg shifted = bounded + magic, f = bounded - (shifted - magic);
+  const cf_int whole = (cf_int)shifted - 0x4b400000;
+  const cf_reg p = 1.0f + f * (0.69314700f + f * (0.24022242f + f * (0.055507336f + f * (0.0096715130f + f * 0.0013264727f))));
+  const cf_reg scaled = (cf_reg)((cf_int)p + (whole << 23));
+  const cf_reg finite = x == x ? scaled : x;
+  return x < -126.0f ? splat(0.0f) : finite;
+#endif
+}
+
+// Natural logarithm of positive normal numbers: exponent plus 2 artanh((m-1)/(m+1)); NaN and inf give NaN.
+static inline cf_reg natural_log(cf_reg value) {
+  const cf_int bits = (cf_int)value;
+  const cf_int exponent = (bits - 0x3f3504f3) >> 23;
+  const cf_reg m = (cf_reg)(bits - (exponent << 23)), e = __builtin_convertvector(exponent, cf_reg);
+  const cf_reg z = (m - 1.0f) / (m + 1.0f), w = z * z;
+  const cf_reg series = w * (0.66666667f + w * (0.4f + w * (0.28571429f + w * (0.22222222f + w * 0.18181818f))));
+  return e * 0.693145752f + ((2.0f * z + z * series) + e * 1.42860677e-6f) + (value - value);
+}
+
+// ln(1 + y), y >= 0
+static inline cf_reg log_1_plus(cf_reg y) {
+  const cf_reg u = 1.0f + y, lost = y > 1.0f ? 1.0f - (u - y) : y - (u - 1.0f);
+  return natural_log(u) + lost / u;
+}
+
+// 16-bit floats in memory to a float row padded with -inf, and back (round to nearest even).
+typedef unsigned short cf_half __attribute__((vector_size(CF_WIDTH * 2), aligned(2), may_alias));
+
+static inline cf_reg widen(const unsigned short* p, bool bfloat) {
+  const cf_int bits = __builtin_convertvector(*(const cf_half*)p, cf_int);
+  if (bfloat) return (cf_reg)(bits << 16);
+  const cf_int sign = (bits & 0x8000) << 16, rest = (bits & 0x7fff) << 13;
+  const cf_reg value = (cf_reg)rest * 0x1p112f;  // moves the exponent, and makes subnormals normal
+  const cf_int special = ((bits & 0x7c00) == 0x7c00) & 0x7f800000;
+  return (cf_reg)((cf_int)value | special | sign);
+}
+
+static inline void narrow(cf_reg value, unsigned short* p, bool bfloat) {
+  const cf_int all = (cf_int)value, sign = (all >> 16) & 0x8000, bits = all & 0x7fffffff;
+  const cf_int nan = bits > 0x7f800000;
+  cf_int result;
+  if (bfloat) {
+    result = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    result = nan ? (cf_int){} + 0x7fc0 : result;
+  } else {
+    const cf_int normal = (bits - 0x38000000 + 0xfff + ((bits >> 13) & 1)) >> 13;
+    const cf_int small = (cf_int)((cf_reg)bits + 0.5f) - 0x3f000000;  // adding 1/2 rounds at 2^-24, the last bit of a half
+    result = bits < 0x38800000 ? small : normal;
+    result = bits >= 0x47800000 ? (cf_int){} + 0x7c00 : result;
+    result = nan ? (cf_int){} + 0x7e00 : result;
+  }
+  *(cf_half*)p = __builtin_convertvector(result | sign, cf_half);
+}
+
+static void widen_row(const unsigned short* from, int64_t n, int64_t padded, bool bfloat, float* to) {
+  int64_t i = 0;
+  for (; i + CF_WIDTH <= n; i += CF_WIDTH) cf_store(to + i, widen(from + i, bfloat));
+  if (i < n) {
+    unsigned short rest[CF_WIDTH] = {};
+    for (int k = 0; k < n - i; ++k) rest[k] = from[i + k];
+    cf_store(to + i, widen(rest, bfloat));
+  }
+  for (i = n; i < padded; ++i) to[i] = kNothing;
+}
+
+static void narrow_row(const float* from, int64_t n, bool bfloat, unsigned short* to) {
+  int64_t i = 0;
+  for (; i + CF_WIDTH <= n; i += CF_WIDTH) narrow(cf_load(from + i), to + i, bfloat);
+  if (i == n) return;
+  float lanes[CF_WIDTH] = {};
+  unsigned short rest[CF_WIDTH];
+  for (int k = 0; k < n - i; ++k) lanes[k] = from[i + k];
+  narrow(cf_load(lanes), rest, bfloat);
+  for (int k = 0; k < n - i; ++k) to[i + k] = rest[k];
+}
+
+template <int power>
+static inline cf_reg raise(cf_reg x) {
+  if constexpr (power == 2) return x * x;
+  if constexpr (power == 3) return x * x * x;
+  if constexpr (power == 4) return (x * x) * (x * x);
+  return x;
+}
+
+// One number a row, a row a lane.
+struct Rows {
+  float soft[kKdBatch], teach[kKdBatch], cross[kKdBatch];   // sums of exp(z/T), exp(u/T), exp(u/T) ((u - max) - (z - max))
+  float others[kKdBatch], own[kKdBatch], below[kKdBatch];   // sum of exp(z) without the target's, the target's, its z - max
+  float weight[kKdBatch];                                    // of the class
+  float to_soft[kKdBatch], to_teach[kKdBatch], to_hard[kKdBatch], at_target[kKdBatch];  // factors of the gradient
+};
+
+// Exponentials of one row and their sums. z, u: n logits; soft, teach, hard: where the exponentials go (padded).
+template <int power, bool has_teacher, bool has_target>
+static inline void sums_of_row(const KdLossBatch& job, const float* z, const float* u, int64_t y, float* soft, float* teach,
+                               float* hard, int r, Rows* rows) {
+  const int64_t n = job.classes, whole = n / CF_WIDTH * CF_WIDTH;
+  const int rest = (int)(n - whole);
+  cf_reg top_z = splat(kNothing), top_u = top_z;
+  for (int64_t j = 0; j < whole; j += CF_WIDTH) {
+    top_z = larger(top_z, cf_load(z + j));
+    if (has_teacher) top_u = larger(top_u, cf_load(u + j));
+  }
+  if (rest) {
+    top_z = larger(top_z, load_first(z + whole, rest));
+    if (has_teacher) top_u = larger(top_u, load_first(u + whole, rest));
+  }
+  const float max_z = max_lanes(top_z), max_u = has_teacher ? max_lanes(top_u) : 0.0f;
+  const float log2_e = 1.44269504f, softer = has_teacher ? log2_e / job.temperature : log2_e;
+
+  cf_reg sum_soft = {}, sum_teach = {}, sum_cross = {}, sum_others = {};
+#if CF_WIDTH == 16
+  __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i wanted = _mm512_set1_epi32((int)y), step = _mm512_set1_epi32(16);
+#else
+  cf_int lane;
+  for (int i = 0; i < CF_WIDTH; ++i) lane[i] = i;
+#endif
+  auto add = [&](cf_reg zj, cf_reg uj, int64_t j) __attribute__((always_inline)) {
+    const cf_reg dz = zj - max_z, ez = exp2_negative(dz * softer);
+    cf_store(soft + j, ez);
+    if (has_teacher) {
+      const cf_reg du = uj - max_u, eu = exp2_negative(du * softer);
+      cf_store(teach + j, eu);
+      sum_soft += ez;
+      sum_teach += eu;
+      // Where the teacher gives exactly 0 the term is 0, whatever -inf stands beside it.
+#if CF_WIDTH == 16
+      const __mmask16 any = _mm512_cmp_ps_mask((__m512)eu, _mm512_setzero_ps(), _CMP_GT_OQ);
+      sum_cross = (cf_reg)_mm512_mask3_fmadd_ps((__m512)eu, (__m512)(du - dz), (__m512)sum_cross, any);
+#else
+      const cf_reg term = eu * (du - dz);
+      sum_cross += (cf_reg)((cf_int)term & (cf_int)(eu > 0.0f));
+#endif
+    }
+    if (has_target) {
+      cf_reg e1 = raise<power>(ez);
+      if (power == 0) {
+        e1 = exp2_negative(dz * log2_e);
+        cf_store(hard + j, e1);
+      }
+#if CF_WIDTH == 16
+      sum_others = (cf_reg)_mm512_mask_add_ps((__m512)sum_others, _mm512_cmpneq_epi32_mask(lane, wanted),
+                                              (__m512)sum_others, (__m512)e1);
+      lane = _mm512_add_epi32(lane, step);
+#else
+      sum_others += (cf_reg)((cf_int)e1 & (cf_int)(lane != (int)y));
+      lane += CF_WIDTH;
+#endif
+    }
+  };
+  for (int64_t j = 0; j < whole; j += CF_WIDTH) add(cf_load(z + j), has_teacher ? cf_load(u + j) : cf_reg{}, j);
+  if (rest) add(load_first(z + whole, rest), has_teacher ? load_first(u + whole, rest) : cf_reg{}, whole);
+
+  if (has_teacher) {
+    rows->soft[r] = sum_lanes(sum_soft);
+    rows->teach[r] = sum_lanes(sum_teach);
+    rows->cross[r] = sum_lanes(sum_cross);
+  }
+  if (has_target) {
+    rows->others[r] = sum_lanes(sum_others);
+    const float own = power == 0 ? hard[y] : soft[y];
+    rows->own[r] = power <= 1 ? own : power == 2 ? own * own : power == 3 ? own * own * own : (own * own) * (own * own);
+    rows->below[r] = z[y] - max_z;
+    rows->weight[r] = job.class_weights ? job.class_weights[y] : 1.0f;
+  }
+}
+
+// Losses and the gradient's factors, CF_WIDTH rows at a time. `values` receive what a row adds to the sums.
+static void finish_rows(const KdLossBatch& job, Rows* rows, int at, float* kd, float* hard, float* dropped, float* damped) {
+  cf_reg w = splat(1.0f), scale = {};
+  if (job.teacher) {
+    const cf_reg soft = cf_load(rows->soft + at), teach = cf_load(rows->teach + at), cross = cf_load(rows->cross + at);
+    const cf_reg confidence = 1.0f / teach;  // the largest exponential is exp(0)
+    const cf_reg divergence = cross / (teach * job.temperature) + (natural_log(soft) - natural_log(teach));
+    if (job.selective) {
+      const cf_reg above = 1.0f - 0.8f * (confidence - job.high) / (1.0f - job.high + 1e-8f);
+      const cf_reg bounded = above < 0.0f ? splat(0.0f) : above > 1.0f ? splat(1.0f) : above;
+      const cf_int is_low = confidence < job.low, is_high = confidence > job.high;
+      w = is_high ? bounded : w;
+      w = is_low ? splat(0.0f) : w;
+      cf_store(dropped, is_low ? splat(1.0f) : splat(0.0f));
+      cf_store(damped, is_high ? splat(1.0f) : splat(0.0f));
+    }
+    const cf_reg none = divergence == divergence ? splat(0.0f) : divergence;
+    cf_store(kd, w > 0.0f ? job.temperature * job.temperature * w * divergence : none);
+    scale = job.kd_scale * w;
+    cf_store(rows->to_soft + at, scale / soft);
+    cf_store(rows->to_teach + at, scale / teach);
+  }
+  if (!job.target) return;
+  const cf_reg others = cf_load(rows->others + at), own = cf_load(rows->own + at), below = cf_load(rows->below + at);
+  const cf_reg sum = others + own, p = own / sum, q = others / sum, o = cf_load(rows->weight + at);
+  const cf_reg minus_log_p = own >= 0.5f ? log_1_plus(others / own) : natural_log(sum) - below;
+  const cf_reg p_log_p = p > 0.0f ? p * minus_log_p : p;
+  cf_reg modulation = splat(1.0f), slope = splat(-1.0f);
+  if (job.gamma > 0.0f) {
+    const cf_int certain = q == 0.0f;
+    cf_reg slower;  // q^(gamma - 1)
+    if (job.gamma == 1.0f) {
+      slower = splat(1.0f);
+      modulation = q;
+    } else if (job.gamma == 2.0f) {
+      slower = q;
+      modulation = q * q;
+    } else {
+      const cf_reg safe = certain ? splat(1.0f) : q;
+      modulation = exp2_negative(job.gamma * 1.44269504f * natural_log(safe));
+      slower = modulation / safe;
+    }
+    slope = -job.gamma * p_log_p * slower - modulation;
+    modulation = certain ? splat(0.0f) : modulation;
+    slope = certain ? splat(0.0f) : slope;
+  }
+  const cf_reg value = o * modulation * minus_log_p;
+  cf_store(hard, job.gamma > 0.0f ? (q == 0.0f ? splat(0.0f) : value) : value);
+  const cf_reg b = job.hard_scale * o * slope;
+  cf_store(rows->to_hard + at, b / sum);
+  cf_store(rows->at_target + at, b * q);
+}
+
+template <int power, bool has_teacher, bool has_target>
+static inline void gradient_of_row(const KdLossBatch& job, const float* soft, const float* teach, const float* hard, int64_t y,
+                                   int r, const Rows& rows, float* gradient) {
+  const int64_t n = job.classes, whole = n / CF_WIDTH * CF_WIDTH;
+  const float a = has_teacher ? rows.to_soft[r] : 0.0f, b = has_teacher ? rows.to_teach[r] : 0.0f;
+  const float c = has_target ? rows.to_hard[r] : 0.0f;
+  auto value = [&](int64_t j) __attribute__((always_inline)) {
+    const cf_reg ez = cf_load(soft + j);
+    cf_reg g = {};
+    if (has_teacher) g = ez * a - cf_load(teach + j) * b;
+    if (has_target) g -= (power == 0 ? cf_load(hard + j) : raise<power>(ez)) * c;
+    return g;
+  };
+  for (int64_t j = 0; j < whole; j += CF_WIDTH) cf_store(gradient + j, value(j));
+  if (whole < n) store_first(gradient + whole, value(whole), (int)(n - whole));
+  if (has_target) {
+    float g = rows.at_target[r];
+    if (has_teacher) g += soft[y] * a - teach[y] * b;
+    gradient[y] = g;
+  }
+}
+
+template <int power, bool has_teacher, bool has_target>
+static void batch_of(const KdLossBatch& job, const int64_t* index, int count, float* scratch, KdLossSums* sums) {
+  const int64_t n = job.classes, padded = job.padded;
+  float* const soft = scratch;
+  float* const teach = soft + kKdBatch * padded;
+  float* const hard = teach + kKdBatch * padded;
+  float* const wide_z = hard + kKdBatch * padded;
+  float* const wide_u = wide_z + padded;
+  float* const wide_g = wide_u + padded;
+  const bool narrow_type = job.dtype != 0, bfloat = job.dtype == 1;
+  Rows rows;
+  for (int r = 0; r < kKdBatch; ++r) {  // rows that are not there: any numbers that do no harm
+    rows.soft[r] = rows.teach[r] = rows.own[r] = rows.others[r] = 1.0f;
+    rows.cross[r] = rows.below[r] = rows.weight[r] = 0.0f;
+  }
+  for (int r = 0; r < count; ++r) {
+    const int64_t at = index[r] * n;
+    const float *z = (const float*)job.student + at, *u = has_teacher ? (const float*)job.teacher + at : z;
+    if (narrow_type) {
+      widen_row((const unsigned short*)job.student + at, n, padded, bfloat, wide_z);
+      if (has_teacher) widen_row((const unsigned short*)job.teacher + at, n, padded, bfloat, wide_u);
+      z = wide_z;
+      u = wide_u;
+    }
+    sums_of_row<power, has_teacher, has_target>(job, z, u, has_target ? job.target[index[r]] : 0, soft + r * padded,
+                                                teach + r * padded, hard + r * padded, r, &rows);
+  }
+  float kd[kKdBatch] = {}, focal[kKdBatch] = {}, dropped[kKdBatch] = {}, damped[kKdBatch] = {};
+  for (int r = 0; r < count; r += CF_WIDTH) finish_rows(job, &rows, r, kd + r, focal + r, dropped + r, damped + r);
+  *sums = KdLossSums{};
+  for (int r = 0; r < count; ++r) {
+    sums->kd += kd[r];
+    sums->hard += focal[r];
+    sums->dropped += dropped[r];
+    sums->damped += damped[r];
+  }
+  if (!job.gradient) return;
+  for (int r = 0; r < count; ++r) {
+    const int64_t at = index[r] * n;
+    gradient_of_row<power, has_teacher, has_target>(job, soft + r * padded, teach + r * padded, hard + r * padded,
+                                                    has_target ? job.target[index[r]] : 0, r, rows,
+                                                    narrow_type ? wide_g : (float*)job.gradient + at);
+    if (narrow_type) narrow_row(wide_g, n, bfloat, (unsigned short*)job.gradient + at);
+  }
+}
+
+static void batch(const KdLossBatch& job, const int64_t* index, int count, float* scratch, KdLossSums* sums) {
+  if (!job.teacher) return batch_of<1, false, true>(job, index, count, scratch, sums);
+  if (!job.target) return batch_of<1, true, false>(job, index, count, scratch, sums);
+  switch (job.power) {
+    case 1: return batch_of<1, true, true>(job, index, count, scratch, sums);
+    case 2: return batch_of<2, true, true>(job, index, count, scratch, sums);
+    case 3: return batch_of<3, true, true>(job, index, count, scratch, sums);
+    case 4: return batch_of<4, true, true>(job, index, count, scratch, sums);
+    default: return batch_of<0, true, true>(job, index, count, scratch, sums);
+  }
+}
+
+static void scale(const void* in, void* out, int64_t n, float factor, int dtype) {
+  int64_t i = 0;
+  if (dtype == 0) {
+    const float* from = (const float*)in;
+    float* to = (float*)out;
+    for (; i + CF_WIDTH <= n; i += CF_WIDTH) cf_store(to + i, cf_load(from + i) * factor);
+    for (; i < n; ++i) to[i] = from[i] * factor;
+    return;
+  }
+  const unsigned short* from = (const unsigned short*)in;
+  unsigned short* to = (unsigned short*)out;
+  const bool bfloat = dtype == 1;
+  for (; i + CF_WIDTH <= n; i += CF_WIDTH) narrow(widen(from + i, bfloat) * factor, to + i, bfloat);
+  if (i == n) return;
+  unsigned short rest[CF_WIDTH] = {};
+  for (int k = 0; k < n - i; ++k) rest[k] = from[i + k];
+  narrow(widen(rest, bfloat) * factor, rest, bfloat);
+  for (int k = 0; k < n - i; ++k) to[i + k] = rest[k];
+}
+
+static const KdLossKernels table = {batch, scale};
+
+}  // namespace CF_LEVEL
+}  // namespace chordfast
