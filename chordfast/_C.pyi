@@ -88,3 +88,17 @@ def viterbi_f32(
 def viterbi_f64(
     sequences: Sequence[NDArray[np.float64]], self_transition: float, initial: NDArray[np.float64] | None
 ) -> tuple[NDArray[np.int64], ...]: ...
+
+def gru_fwd_cpu(
+    x: int,
+    frames: int,
+    input: int,
+    hidden: int,
+    directions: int,
+    kernel: int,
+    recurrent: int,
+    bias: int,
+    lengths: Sequence[int],
+    out: int,
+    threads: int,
+) -> None: ...

@@ -9,6 +9,7 @@ void bind_cqt(py::module_& m);
 void bind_ingest(py::module_& m);
 void bind_kd_loss(py::module_& m);
 void bind_viterbi(py::module_& m);
+void bind_gru(py::module_& m);
 
 static py::dict build_info() {
   py::dict info;
@@ -43,4 +44,5 @@ PYBIND11_MODULE(_C, m) {
   chordfast::bind_ingest(m);
   chordfast::bind_kd_loss(m);
   chordfast::bind_viterbi(m);
+  chordfast::bind_gru(m);
 }

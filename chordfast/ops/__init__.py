@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .cqt import CqtStream, cqt, cqt_flat
 from .feature_plan import BTC, CREMA, CREMA_H1, CREMA_H2, FeaturePlan
+from .gru import gru
 from .ingest import IngestStream, ingest
 from .viterbi import viterbi, viterbi_batch
 
@@ -33,6 +34,7 @@ __all__ = [
     "attention",
     "cqt",
     "cqt_flat",
+    "gru",
     "ingest",
     "kd_loss",
     "viterbi",

@@ -1,5 +1,5 @@
 """The truth behind the operators: plain NumPy, float64, importing nothing of chordfast."""
 
-from . import cqt, ingest, viterbi
+from . import cqt, gru, ingest, viterbi
 
-__all__ = ["cqt", "ingest", "viterbi"]
+__all__ = ["cqt", "gru", "ingest", "viterbi"]

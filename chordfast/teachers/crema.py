@@ -6,7 +6,6 @@ same network in float64; the original Keras model's own float32 results are with
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -16,9 +15,9 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..ops.feature_plan import CREMA, CREMA_H1, CREMA_H2, FeaturePlan
+from ..ops.gru import gru
 from ..vocabulary import class_labels
 from .crema_weights import check
-from .gru import BidirectionalGRU, RaggedSteps
 from .weights import weights_hash
 
 N_BINS = CREMA_H1.n_bins
@@ -70,8 +69,8 @@ class CremaNetwork(nn.Module):
     heads_bias: Tensor
     tag_kernel: Tensor
     tag_bias: Tensor
-    gru1: BidirectionalGRU
-    gru2: BidirectionalGRU
+    gru1: tuple[np.ndarray, np.ndarray, np.ndarray]
+    gru2: tuple[np.ndarray, np.ndarray, np.ndarray]
 
     def __init__(self, tensors: Mapping[str, np.ndarray]) -> None:
         """``tensors`` by Keras' names, see ``crema_weights.SHAPES``; tag columns are put into BTC's class order."""
@@ -107,9 +106,8 @@ class CremaNetwork(nn.Module):
             kernels = np.stack([wide[f"{name}.kernel"] for name in names])
             biases = np.stack([wide[f"{name}.bias"] for name in names])
             recurrent = np.stack([wide[f"{name}.recurrent_kernel"] for name in names])
-            setattr(
-                self, f"gru{layer}", BidirectionalGRU(scale[:, None] * kernels, recurrent, biases + shift @ kernels)
-            )
+            values = (scale[:, None] * kernels, recurrent, biases + shift @ kernels)
+            setattr(self, f"gru{layer}", tuple(np.ascontiguousarray(value, np.float32) for value in values))
         heads = ("chord_pitch", "chord_root", "chord_bass")
         dense(
             "heads",
@@ -133,34 +131,23 @@ class CremaNetwork(nn.Module):
         tag [N, 170] (probabilities, BTC's class order), pitch [N, 12] (probability of each pitch class, C first),
         root and bass [N, 13] (probabilities, index 12: none).
         """
-        steps = RaggedSteps([len(song) for song in decibels])
-        x = torch.cat([self._frames(song) for song in decibels])
-        x = self.gru2(self.gru1(x, steps), steps)
+        lengths = [len(song) for song in decibels]
+        threads = torch.get_num_threads()
+        hidden = torch.cat([self._frames(song) for song in decibels]).numpy()
+        for layer in (self.gru1, self.gru2):
+            hidden = gru(hidden, *layer, lengths, threads=threads)
+        x = torch.from_numpy(hidden)
         pitch, root, bass = torch.addmm(self.heads_bias, x, self.heads_kernel).split((12, 13, 13), dim=1)
         pitch, root, bass = pitch.sigmoid(), root.softmax(1), bass.softmax(1)
         tag = torch.addmm(self.tag_bias, torch.cat((x, pitch, root, bass), dim=1), self.tag_kernel).softmax(1)
         return {"tag": tag, "pitch": pitch, "root": root, "bass": bass}
 
 
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """The time goes into thousands of products of a few microseconds, which more threads slow down.
-
-    Beside busy processes it is worse: every hand-over waits for a processor, many times longer than the product.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 class Crema:
     """The recogniser: constant-Q magnitudes of plan CREMA in, BTC's 170 classes out.
 
-    ``tensors`` as in ``crema_weights.SHAPES`` (ModelError naming ``where`` otherwise). It uses one thread; songs in
-    one call share the steps of the recurrent layers, so several at once take less time than one after another.
+    ``tensors`` as in ``crema_weights.SHAPES`` (ModelError naming ``where`` otherwise). It uses torch's number of
+    threads; six songs in one call share the steps of the recurrent layers, which read their weights once for all.
     """
 
     name = "crema"
@@ -188,7 +175,7 @@ class Crema:
             head: [np.empty((len(song), width), np.float32) for song in features]
             for head, width in (("tag", self.classes), ("pitch", 12), ("root", 13), ("bass", 13))
         }
-        with torch.inference_mode(), _one_thread():
+        with torch.inference_mode():
             for group in _groups([len(song) for song in features]):
                 songs = [torch.from_numpy(harmonic_db(_without_last(features[index]))) for index in group]
                 ends = np.cumsum([len(song) for song in songs])[:-1]

@@ -107,23 +107,9 @@ def test_long_and_many_songs_are_computed_in_groups(crema: Crema, monkeypatch: p
     monkeypatch.setattr(crema.network, "forward", lambda group: sizes.append([len(s) for s in group]) or forward(group))
     monkeypatch.setattr("chordfast.teachers.crema._GROUP_FRAMES", 50)
     monkeypatch.setattr("chordfast.teachers.crema._GROUP_SONGS", 2)
-    monkeypatch.setattr("chordfast.teachers.gru._BLOCK_ROWS", 16)
     for song, other in zip(expected, crema.posteriors(songs), strict=True):
         np.testing.assert_allclose(song, other, atol=1e-6)
     assert sizes == [[59], [32], [20, 19], [4]]
-
-
-def test_one_thread_while_it_runs(crema: Crema, monkeypatch: pytest.MonkeyPatch) -> None:
-    threads = []
-    forward = crema.network.forward
-    monkeypatch.setattr(
-        crema.network, "forward", lambda group: threads.append(torch.get_num_threads()) or forward(group)
-    )
-    torch.set_num_threads(2)
-    crema.posteriors([magnitudes(5)])
-    after = torch.get_num_threads()
-    torch.set_num_threads(1)
-    assert (threads, after) == ([1], 2)
 
 
 def test_recogniser_protocol(crema: Crema) -> None:

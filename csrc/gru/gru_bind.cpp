@@ -1,0 +1,34 @@
+#include <pybind11/stl.h>
+
+#include <vector>
+
+#include "common/bind.h"
+#include "gru/gru.h"
+
+namespace chordfast {
+
+void bind_gru(py::module_& m) {
+  m.def(
+      "gru_fwd_cpu",
+      [](uintptr_t x, int64_t frames, int input, int hidden, int directions, uintptr_t kernel, uintptr_t recurrent,
+         uintptr_t bias, const std::vector<int64_t>& lengths, uintptr_t out, int threads) {
+        cf_gru_params p{};
+        p.input = input;
+        p.hidden = hidden;
+        p.directions = directions;
+        p.kernel = reinterpret_cast<const float*>(kernel);
+        p.recurrent = reinterpret_cast<const float*>(recurrent);
+        p.bias = reinterpret_cast<const float*>(bias);
+        p.x = reinterpret_cast<const float*>(x);
+        p.lengths = lengths.data();
+        p.songs = static_cast<int64_t>(lengths.size());
+        p.frames = frames;
+        p.out = reinterpret_cast<float*>(out);
+        py::gil_scoped_release release;
+        check(cf_gru_fwd_cpu(&p, threads));
+      },
+      py::arg("x"), py::arg("frames"), py::arg("input"), py::arg("hidden"), py::arg("directions"), py::arg("kernel"),
+      py::arg("recurrent"), py::arg("bias"), py::arg("lengths"), py::arg("out"), py::arg("threads"));
+}
+
+}  // namespace chordfast
