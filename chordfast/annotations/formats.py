@@ -1,4 +1,4 @@
-"""Writers: lab, json, jams, csv, audacity. Every one covers the recording from 0 to its end without a gap."""
+"""Writers of all formats. Every one covers the recording from 0 to its end without a gap."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,16 @@ from ..files import atomic_write
 from ..vocabulary import normalise, parse
 from ..vocabulary.harte import quote
 from .annotation import TOLERANCE, Annotation
+from .midi import midi
+from .parquet import parquet
+from .svl import svl
 
-FORMATS: dict[str, str] = {"lab": ".lab", "json": ".json", "jams": ".jams", "csv": ".csv", "audacity": ".txt"}
-"""Names of the formats and the suffix their files take."""
+FORMATS: dict[str, str] = {"lab": ".lab", "json": ".json", "jams": ".jams", "csv": ".csv", "audacity": ".txt"} | {
+    "svl": ".svl"
+}
+"""Names of the text formats and the suffix their files take."""
+BINARY_FORMATS: dict[str, str] = {"midi": ".mid", "parquet": ".parquet"}
+"""The formats that only ``write`` writes."""
 
 JSON_FORMAT, JSON_VERSION = "chordfast-annotation", 1
 
@@ -31,7 +39,8 @@ def dumps(annotation: Annotation, format: str = "lab", *, compat: str | None = N
     lab: ``start<TAB>end<TAB>label``. audacity: the same, as a label track. csv: a header, then also
     confidence, alternative and its confidence. json: duration, meta and segments with all that is
     known; ``read_json`` reads it back. jams: JAMS 0.3 ``chord`` observations with confidence, the
-    runner-up labels as a second annotation; lead-sheet labels become Harte. Unknown confidences are empty or null.
+    runner-up labels as a second annotation; lead-sheet labels become Harte. svl: a layer of regions for Sonic
+    Visualiser. Unknown confidences are empty or null.
 
     compat (lab only) writes what published code writes, gaps included: "chordmini" – blanks, 6
     decimals, "C" for C:maj, segments shorter than ``min_duration`` s left out; "btc" – the same with 3
@@ -40,6 +49,8 @@ def dumps(annotation: Annotation, format: str = "lab", *, compat: str | None = N
     Raises LabelError when segments leave a gap, overlap, or run beyond the duration (``fill_gaps`` mends
     that), or when a label cannot stand in a file; UsageError for an unknown format.
     """
+    if format in BINARY_FORMATS:
+        raise UsageError(f"The format {format!r} is not text; write it to a file.")
     if format not in FORMATS:
         raise UsageError(f"There is no annotation format {format!r}; choose one of {', '.join(FORMATS)}.")
     if compat is not None:
@@ -48,7 +59,7 @@ def dumps(annotation: Annotation, format: str = "lab", *, compat: str | None = N
         return _compat_lab(annotation, _COMPAT_DECIMALS[compat], min_duration if compat == "chordmini" else 0.0)
     if min_duration:
         raise UsageError("Only compat='chordmini' leaves out short segments; merge them when decoding instead.")
-    return _WRITERS[format](_checked(annotation))
+    return _WRITERS[format](checked(annotation))
 
 
 def write(
@@ -59,12 +70,22 @@ def write(
     compat: str | None = None,
     min_duration: float = 0.0,
 ) -> None:
-    """Write ``dumps(annotation, format, …)`` to ``path``, whole or not at all."""
-    atomic_write(path, dumps(annotation, format, compat=compat, min_duration=min_duration))
+    """Write ``dumps(annotation, format, …)`` to ``path``, whole or not at all.
+
+    Besides the text formats it writes midi (chord tones and a marker a chord) and parquet (needs pyarrow).
+    """
+    if format in BINARY_FORMATS and compat is None and not min_duration:
+        whole = checked(annotation)
+        atomic_write(path, midi(whole) if format == "midi" else parquet({Path(path).stem: whole}))
+    else:
+        atomic_write(path, dumps(annotation, format, compat=compat, min_duration=min_duration))
 
 
-def _checked(annotation: Annotation) -> Annotation:
-    """The annotation with boundaries on whole microseconds, each segment ending where the next starts."""
+def checked(annotation: Annotation) -> Annotation:
+    """The annotation with boundaries on whole microseconds, each segment ending where the next starts.
+
+    Raises LabelError where it cannot be written: gaps, overlaps, segments beyond the end, labels no file can hold.
+    """
     for problem, found in (("a gap", annotation.gaps()), ("an overlap", annotation.overlaps())):
         if len(found):
             raise LabelError(
@@ -243,4 +264,5 @@ _WRITERS: dict[str, Callable[[Annotation], str]] = {
     "jams": _jams,
     "csv": _csv,
     "audacity": _lab,
+    "svl": svl,
 }

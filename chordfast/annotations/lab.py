@@ -29,15 +29,21 @@ def read_lab(path: str | os.PathLike[str], strict: bool = False) -> Annotation:
     before its start, or a label with control characters. ``strict`` also refuses labels outside the
     Harte grammar, segments of no length, and segments that start before an earlier one has ended.
     """
+    return read_lab_lines(path, strict)[0]
+
+
+def read_lab_lines(path: str | os.PathLike[str], strict: bool = False) -> tuple[Annotation, list[int]]:
+    """``read_lab``, and the line every segment stands on, counted from 1."""
     starts: list[float] = []
     ends: list[float] = []
     labels: list[str] = []
+    lines: list[int] = []
     latest = 0.0
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if not line or line.isspace() or line.lstrip().startswith("#"):
             continue
         try:
-            start, end, label = _fields(line)
+            start, end, label = fields(line)
             if strict:
                 _check_strictly(start, end, label, latest)
         except LabelError as error:
@@ -45,11 +51,13 @@ def read_lab(path: str | os.PathLike[str], strict: bool = False) -> Annotation:
         starts.append(start)
         ends.append(end)
         labels.append(label)
+        lines.append(number)
         latest = max(latest, end)
-    return Annotation(np.array(starts), np.array(ends), labels, duration=latest)
+    return Annotation(np.array(starts), np.array(ends), labels, duration=latest), lines
 
 
-def _lines(path: str | os.PathLike[str]) -> list[str]:
+def read_lines(path: str | os.PathLike[str]) -> list[str]:
+    """Lines of a UTF-8 text file without their ends; LabelError names file and line where it is not UTF-8."""
     try:
         data = Path(path).read_bytes()
     except OSError as error:
@@ -67,18 +75,24 @@ def _lines(path: str | os.PathLike[str]) -> list[str]:
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
-def _fields(line: str) -> tuple[float, float, str]:
-    fields = [f.strip() for f in line.strip().split("\t")] if "\t" in line.strip() else line.split()
-    if len(fields) < 3:  # a tab between the times only, blanks elsewhere
-        fields = line.split()
-    if len(fields) < 3 or not fields[2]:
+def fields(line: str) -> tuple[float, float, str]:
+    """Start and end in seconds, and the label of a line; LabelError says what is wrong with it."""
+    parts = [f.strip() for f in line.strip().split("\t")] if "\t" in line.strip() else line.split()
+    if len(parts) < 3:  # a tab between the times only, blanks elsewhere
+        parts = line.split()
+    if len(parts) < 3 or not parts[2]:
         raise LabelError(f"{quote(line)} has fewer than three fields; write start, end and label.")
-    start, end = _seconds(fields[0], "start", line), _seconds(fields[1], "end", line)
-    if end < start:
+    return checked(parts[0], parts[1], parts[2], line)
+
+
+def checked(start: str, end: str, label: str, line: str) -> tuple[float, float, str]:
+    """Three fields as seconds, seconds and label; LabelError quotes ``line``."""
+    begin, stop = _seconds(start, "start", line), _seconds(end, "end", line)
+    if stop < begin:
         raise LabelError(f"the segment {quote(line)} ends before it starts; correct its times.")
-    if not fields[2].isprintable():
+    if not label.isprintable():
         raise LabelError(f"the label in {quote(line)} has control characters; remove them.")
-    return start, end, fields[2]
+    return begin, stop, label
 
 
 def _seconds(text: str, name: str, line: str) -> float:

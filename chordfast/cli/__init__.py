@@ -19,6 +19,8 @@ from chordfast.errors import ChordfastError, UsageError
 # command -> (module that holds it, the line shown by --help)
 COMMANDS = {
     "label": ("chordfast.cli.label", "Write the chords of recordings: files, folders, lists."),
+    "evaluate": ("chordfast.cli.evaluate", "Score labels, or a model, against references."),
+    "convert": ("chordfast.cli.convert", "Convert label files between formats and chord dialects."),
     "models": ("chordfast.cli.models", "List, fetch, convert and describe model weights."),
     "view": ("chordfast.cli.view", "Write a page to look at, listen to and correct labels."),
     "demo": ("chordfast.cli.demo", "Label the bundled recording and compare with the truth."),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     "formats",
     multiple=True,
     metavar="NAME",
-    help="lab (default), json, jams, csv or audacity; repeatable.",
+    help="lab (default), json, jams, csv, audacity or svl; repeatable.",
 )
 @click.option("--model", default="crema", show_default=True, help="A model's name or a checkpoint file.")
 @click.option("--offline", is_flag=True, help="Use only what is in the cache.")

@@ -167,7 +167,9 @@ def test_labels_that_would_break_a_file(label: str) -> None:
 
 
 def test_usage() -> None:
-    with pytest.raises(UsageError, match="no annotation format 'midi'; choose one of lab, json"):
+    with pytest.raises(UsageError, match="no annotation format 'ogg'; choose one of lab, json"):
+        dumps(song(), "ogg")
+    with pytest.raises(UsageError, match="'midi' is not text; write it to a file"):
         dumps(song(), "midi")
     with pytest.raises(UsageError, match="lab has 'chordmini' and 'btc'"):
         dumps(song(), "csv", compat="chordmini")
