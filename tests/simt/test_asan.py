@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -19,7 +20,9 @@ def cuda_headers() -> list[Path]:
     roots = [Path(nvcc).resolve().parents[1] / "include"] if (nvcc := shutil.which("nvcc")) else []
     roots += [Path(home) / "include" for name in ("CUDA_HOME", "CUDA_PATH") if (home := os.environ.get(name))]
     roots.append(Path("/usr/local/cuda/include"))
-    found = [root for root in roots if (root / "cuda_fp16.h").exists()]
+    if spec := importlib.util.find_spec("nvidia"):  # the wheels
+        roots += [root for folder in spec.submodule_search_locations or [] for root in Path(folder).glob("*/include")]
+    found = [root for root in roots if (root / "cuda_fp16.h").exists() and (root / "crt/host_defines.h").exists()]
     return [found[0], found[0] / "cccl"] if found else []
 
 
