@@ -71,7 +71,7 @@ def _files(folder: Path, goal: Path, suffixes: tuple[str, ...]) -> list[Path]:
     """Label files below a folder, without hidden ones and without what lies in the output folder."""
     from chordfast.evaluate.matching import walk
 
-    files = [path for path in walk(folder, suffixes) if goal != path and goal not in path.parents]
+    files = [path for path in walk(folder, suffixes) if goal == folder or goal not in path.parents]
     if not files:
         raise UsageError(f"there are no label files ({', '.join(suffixes)}) in {folder}")
     return files

@@ -131,7 +131,7 @@ def _more(count: int) -> str:
 def compare_lengths(reference: Annotation, estimate: Annotation, path: str) -> list[Issue]:
     """An issue when an estimate's length differs from the reference's by more than ``LENGTH_TOLERANCE``."""
     a, b = float(reference.ends.max(initial=0)), float(estimate.ends.max(initial=0))
-    if not len(estimate) or abs(a - b) <= LENGTH_TOLERANCE:
+    if not len(reference) or not len(estimate) or abs(a - b) <= LENGTH_TOLERANCE:
         return []
     what = "filled with N" if b < a else "cut"
     return [Issue("length", path, "", f"it ends at {b:g} s and its reference at {a:g} s; {what}")]
