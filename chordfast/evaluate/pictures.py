@@ -138,5 +138,9 @@ def songs(estimates: Sequence[Report], measure: str) -> Picture:
         if len(points) == 1:
             picture.dot(*points[0], 4, f"c{k % COLOURS}")
         picture.path(points, f"curve s{k % COLOURS}")
+        if len(estimates) > 1:
+            y = top + height - 10 - 16 * (len(estimates) - 1 - k)
+            picture.rect(left + width - 190, y - 9, 10, 10, f"c{k % COLOURS}")
+            picture.text(left + width - 174, y, estimate["name"], kind="small")
     picture.text(left + width / 2, top + height + 22, "songs in ascending order", "middle", "small")
     return picture
