@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -25,11 +26,9 @@ class IngestStream:
     """
 
     def __init__(self, sr: int, channels: int, quality: Quality = "exact", target: int = 22050) -> None:
-        self.sr, self.target = _rate(sr, "sr"), _rate(target, "target")
+        self.sr, self.target = checked_rates(sr, target, quality)
         if not isinstance(channels, (int, np.integer)) or not 1 <= channels <= MAX_CHANNELS:
             raise UsageError(f"channels is {channels!r}; 1 to {MAX_CHANNELS} are supported")
-        if quality not in ("exact", "relaxed"):
-            raise UsageError(f"quality is {quality!r}; use 'exact' or 'relaxed'")
         self.channels = int(channels)
         self.quality: Quality = quality
         self._finished = False
@@ -85,6 +84,10 @@ def ingest(pcm: _Array, sr: int, quality: Quality = "exact", target: int = 22050
         import torch
 
         assert isinstance(pcm, torch.Tensor)
+        if pcm.is_cuda:
+            from ._torch_ingest import forward
+
+            return forward(pcm, (0, len(pcm) if pcm.ndim else 0), sr, quality, target)[0]  # type: ignore[return-value]
         mono = ingest(pcm.detach().cpu().numpy(), sr, quality, target)
         return torch.from_numpy(mono).to(pcm.device)  # type: ignore[return-value]
     if not isinstance(pcm, np.ndarray):
@@ -92,6 +95,56 @@ def ingest(pcm: _Array, sr: int, quality: Quality = "exact", target: int = 22050
     block = _pcm(pcm)
     stream = IngestStream(sr, block.shape[1] if block.ndim == 2 else 1, quality, target)
     return stream._call("whole", block)  # type: ignore[return-value]
+
+
+def ingest_flat(
+    pcm: Any, offsets: Any, sr: int, quality: Quality = "exact", target: int = 22050
+) -> tuple[Any, Any, Any]:
+    """``ingest`` of recordings of one rate that lie one after the other.
+
+    Args:
+        pcm: [N] or [N, C]; recording s is pcm[offsets[s] : offsets[s + 1]]. Type and values as for :func:`ingest`.
+        offsets: S + 1 whole numbers rising from 0 to N, best a list or on the CPU: a tensor on a GPU is waited for.
+
+    Returns (mono float32 [M], mono_offsets int64 [S + 1], non_finite int64 [S]), of the kind and on the device of
+    ``pcm``, the offsets always on the CPU: mono[mono_offsets[s] : mono_offsets[s + 1]] is what ``ingest`` gives of
+    recording s, and non_finite[s] says how many of its samples (of all channels) were NaN or infinite.
+    On a GPU nothing is waited for; a call can be captured in a CUDA graph after one call with these rates outside it.
+    Results there are within 1e-6 of the CPU's and deterministic. UsageError as for :func:`ingest`, and for bad offsets.
+    """
+    if type(pcm).__module__.partition(".")[0] == "torch":
+        from ._torch_ingest import forward
+
+        return forward(pcm, offsets, sr, quality, target)
+    if not isinstance(pcm, np.ndarray):
+        raise UsageError(f"pcm is a {type(pcm).__name__}; pass a NumPy array or a torch tensor")
+    block = _pcm(pcm)
+    bounds = flat_offsets(len(block), offsets)
+    parts, bad = [], []
+    for first, end in pairwise(bounds):
+        stream = IngestStream(sr, block.shape[1] if block.ndim == 2 else 1, quality, target)
+        parts.append(stream._call("whole", block[first:end]))
+        bad.append(stream.non_finite)
+    sizes = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+    return np.concatenate(parts or [np.empty(0, np.float32)]), sizes, np.array(bad, np.int64)
+
+
+def flat_offsets(size: int, offsets: Any) -> tuple[int, ...]:
+    """Offsets as a tuple, checked to rise from 0 to ``size``."""
+    numbers = offsets.tolist() if hasattr(offsets, "tolist") else offsets
+    if not isinstance(numbers, (list, tuple)) or not all(isinstance(n, (int, np.integer)) for n in numbers):
+        raise UsageError("offsets must be a list or a one-dimensional array of whole numbers")
+    bounds = tuple(int(n) for n in numbers)
+    if not bounds or bounds[0] != 0 or bounds[-1] != size or any(b < a for a, b in pairwise(bounds)):
+        raise UsageError(f"offsets must rise from 0 to {size}, the number of frames (one more than recordings)")
+    return bounds
+
+
+def checked_rates(sr: int, target: int, quality: str) -> tuple[int, int]:
+    """Both rates as whole numbers."""
+    if quality not in ("exact", "relaxed"):
+        raise UsageError(f"quality is {quality!r}; use 'exact' or 'relaxed'")
+    return _rate(sr, "sr"), _rate(target, "target")
 
 
 def _rate(value: int, name: str) -> int:

@@ -32,6 +32,35 @@ cf_status cf_ingest_finish(cf_ingest* stream, float* out, int64_t* written);
 // Float samples that were NaN or infinite so far; each was replaced by 0.
 int64_t cf_ingest_non_finite(const cf_ingest* stream);
 
+// On a GPU, batches of recordings of one rate. The caller keeps the plan's constants and a workspace there.
+typedef struct cf_ingest_cuda_plan cf_ingest_cuda_plan;
+
+// `frames` frames from pcm + begin * channels on; their ceil(frames * target / rate) samples go to out + first.
+typedef struct cf_ingest_song {
+  int64_t begin, frames, first;
+} cf_ingest_song;
+
+cf_status cf_ingest_cuda_plan_create(int64_t rate, int64_t target, int quality, cf_ingest_cuda_plan** plan);
+void cf_ingest_cuda_plan_destroy(cf_ingest_cuda_plan* plan);
+int64_t cf_ingest_cuda_constants(const cf_ingest_cuda_plan* plan,
+                                 float* host);  // how many; written if host is not null
+int64_t cf_ingest_cuda_workspace(const cf_ingest_cuda_plan* plan, const cf_ingest_song* songs, int64_t n_songs);
+
+typedef struct cf_ingest_cuda_params {
+  const cf_ingest_cuda_plan* plan;
+  const float* constants;       // on the GPU, aligned to 16 bytes
+  const void* pcm;              // on the GPU, interleaved
+  int is_float, channels;       // float32 or int16
+  const cf_ingest_song* songs;  // on the host, read before the call returns
+  int64_t n_songs;
+  float* out;           // on the GPU
+  int64_t* non_finite;  // on the GPU, [n_songs]: what was NaN or infinite (and taken as 0) is added
+  void* workspace;      // on the GPU, aligned to 256 bytes
+} cf_ingest_cuda_params;
+
+// Asynchronous on `stream`, no memory allocated, can be captured into a graph. Deterministic.
+cf_status cf_ingest_forward_cuda(const cf_ingest_cuda_params* params, int device, void* stream);
+
 #ifdef __cplusplus
 }
 #endif

@@ -8,6 +8,8 @@
 namespace chordfast {
 namespace {
 
+#ifndef CF_SIMT_MODULE
+
 // Owns a stream; the lock turns two calls at the same time into an error instead of a race.
 class Ingest {
  public:
@@ -84,9 +86,69 @@ class Ingest {
   std::unique_ptr<cf_ingest, Free> stream_;
 };
 
+#endif
+
+#if CHORDFAST_WITH_CUDA
+
+// Songs as int64 [n, 3]: first frame, frames, first sample of the result.
+using Songs = Array<int64_t>;
+
+const cf_ingest_song* songs_of(const Songs& songs) {
+  if (songs.ndim() != 2 || songs.shape(1) != 3) throw py::value_error("songs must have the shape [n, 3]");
+  static_assert(sizeof(cf_ingest_song) == 3 * sizeof(int64_t), "no padding");
+  return reinterpret_cast<const cf_ingest_song*>(songs.data());
+}
+
+struct CudaPlan {
+  CudaPlan(int64_t rate, int64_t target, bool exact) {
+    check(cf_ingest_cuda_plan_create(rate, target, exact ? CF_INGEST_EXACT : CF_INGEST_RELAXED, &handle));
+  }
+  ~CudaPlan() { cf_ingest_cuda_plan_destroy(handle); }
+  CudaPlan(const CudaPlan&) = delete;
+
+  py::array_t<float> constants() const {
+    py::array_t<float> out(cf_ingest_cuda_constants(handle, nullptr));
+    cf_ingest_cuda_constants(handle, out.mutable_data());
+    return out;
+  }
+  int64_t workspace(const Songs& songs) const {
+    return cf_ingest_cuda_workspace(handle, songs_of(songs), songs.shape(0));
+  }
+  cf_ingest_cuda_plan* handle = nullptr;
+};
+
+void forward_cuda(const CudaPlan& plan, uintptr_t constants, uintptr_t pcm, bool is_float, int channels,
+                  const Songs& songs, uintptr_t out, uintptr_t non_finite, uintptr_t workspace, int device,
+                  uintptr_t stream) {
+  const cf_ingest_cuda_params p{plan.handle,
+                                reinterpret_cast<const float*>(constants),
+                                reinterpret_cast<const void*>(pcm),
+                                is_float,
+                                channels,
+                                songs_of(songs),
+                                songs.shape(0),
+                                reinterpret_cast<float*>(out),
+                                reinterpret_cast<int64_t*>(non_finite),
+                                reinterpret_cast<void*>(workspace)};
+  py::gil_scoped_release release;
+  check(cf_ingest_forward_cuda(&p, device, reinterpret_cast<void*>(stream)));
+}
+
+#endif
+
 }  // namespace
 
 void bind_ingest(py::module_& m) {
+#if CHORDFAST_WITH_CUDA
+  py::class_<CudaPlan>(m, "IngestCudaPlan", py::module_local())
+      .def(py::init<int64_t, int64_t, bool>(), py::arg("rate"), py::arg("target"), py::arg("exact"))
+      .def("constants", &CudaPlan::constants)
+      .def("workspace", &CudaPlan::workspace, py::arg("songs"));
+  m.def("ingest_forward_cuda", &forward_cuda, py::arg("plan"), py::arg("constants"), py::arg("pcm"),
+        py::arg("is_float"), py::arg("channels"), py::arg("songs"), py::arg("out"), py::arg("non_finite"),
+        py::arg("workspace"), py::arg("device"), py::arg("stream"));
+#endif
+#ifndef CF_SIMT_MODULE
   py::class_<Ingest>(m, "Ingest", "Resampling of PCM to mono float32; see chordfast.ops.ingest.")
       .def(py::init<int64_t, int64_t, int, bool>(), py::arg("rate"), py::arg("target"), py::arg("channels"),
            py::arg("exact"))
@@ -96,6 +158,7 @@ void bind_ingest(py::module_& m) {
       .def("whole_f32", &Ingest::whole_f32, py::arg("pcm").noconvert())
       .def("finish", &Ingest::finish)
       .def_property_readonly("non_finite", &Ingest::non_finite);
+#endif
 }
 
 }  // namespace chordfast
