@@ -71,11 +71,11 @@ def prepare(
     if (back := np.flatnonzero(np.diff(annotation.starts) < -TOLERANCE)).size:
         note("order", int(back[0]) + 1, f"it starts before the segment above it{_more(back.size)}; sorted by time")
     lengths = annotation.ends - annotation.starts
-    for i in np.flatnonzero(lengths <= 0).tolist():
+    for i in np.flatnonzero(lengths <= TOLERANCE).tolist():
         what = f"the segment {annotation.labels[i]!r} at {annotation.starts[i]:g} s"
         note("zero-length", i, f"{what} has no length; left out")
     source = np.argsort(annotation.starts, kind="stable")
-    source = source[lengths[source] > 0]
+    source = source[lengths[source] > TOLERANCE]
     annotation, where = annotation.take(source), [where[i] for i in source]
     _name_overlaps(annotation, note)
     before = annotation.ends[:-1]
@@ -84,7 +84,8 @@ def prepare(
     mended = bool((annotation.starts[1:] < before).any())
     if mended:
         filled = annotation.fill_gaps(label=_HOLE)
-        annotation = filled.take(np.flatnonzero([label != _HOLE for label in filled.labels]))
+        real = np.array([label != _HOLE for label in filled.labels])
+        annotation = filled.take(np.flatnonzero(real & (filled.ends - filled.starts > TOLERANCE)))
     for i in np.flatnonzero(annotation.starts[1:] - annotation.ends[:-1] > TOLERANCE).tolist():
         a, b = annotation.ends[i], annotation.starts[i + 1]
         text = f"there is a gap from {a:g} to {b:g} s; {annotation.labels[i]} goes on through it"

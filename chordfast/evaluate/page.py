@@ -11,7 +11,7 @@ from .comparison import INVERSIONS, MEASURES, SCORES, SEGMENTATION
 from .pictures import bars, confusion, reliability, songs
 from .quality import GROUPS
 from .svg import COLOURS
-from .tables import folder_rows
+from .tables import folder_rows, span
 
 WORST = 20
 RANKED_BY = "majmin"
@@ -84,7 +84,10 @@ def _scores(report: Mapping[str, Any]) -> str:
 
     def picture(title: str, measures: Sequence[str]) -> str:
         values = [[e["corpus"][m]["mean"] for m in measures] for e in estimates]
-        spans = [[(e["corpus"][m]["low"], e["corpus"][m]["high"]) for m in measures] for e in estimates]
+        spans = [
+            [None if (c := e["corpus"][m])["low"] is None else (c["low"], c["high"]) for m in measures]
+            for e in estimates
+        ]
         legend = [n if len(n) < 40 else n[:39] + "…" for n in names]
         return f"<div class='scroll'>{bars(title, measures, values, spans, legend=legend)}</div>"
 
@@ -97,15 +100,10 @@ def _scores(report: Mapping[str, Any]) -> str:
         cells = [measure]
         for e in estimates:
             c = e["corpus"][measure]
-            cells.append(
-                f"<b>{_percent(c['mean'])}</b> <span class='faint'>{_percent(c['low'])}–{_percent(c['high'])}</span>"
-            )
+            cells.append(f"<b>{_percent(c['mean'])}</b><span class='faint'>{span(c, '.1f')}</span>")
         for comparison in report["comparisons"]:
             d = comparison["measures"][measure]
-            cells.append(
-                f"<b>{100 * d['difference']:+.1f}</b> "
-                f"<span class='faint'>{100 * d['low']:+.1f} … {100 * d['high']:+.1f}</span>"
-            )
+            cells.append(f"<b>{100 * d['difference']:+.1f}</b><span class='faint'>{span(d, '+.1f')}</span>")
             cells.append(f"{d['p']:.4f}")
         return cells
 

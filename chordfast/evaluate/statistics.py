@@ -38,9 +38,12 @@ def mean(scores: Float, seconds: Float) -> Float:
 def bootstrap(scores: Float, seconds: Float, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
     """Percentile bootstrap over songs of the weighted mean (Efron, 1979); scores [S, M], seconds [S].
 
-    Each resample draws S songs with replacement, with their lengths.
+    Each resample draws S songs with replacement, with their lengths. One song has no interval: NaN.
     """
     count = len(seconds)
+    if count < 2:
+        nothing = np.full(scores.shape[1], np.nan)
+        return Interval(nothing, nothing)
     generator = np.random.default_rng(seed)
     weighted, means = scores * seconds[:, None], []
     for size in _chunks(resamples, count):

@@ -11,6 +11,11 @@ FOLDER_MEASURES = (*SCORES, "seg")
 MOST_FOLDERS = 50  # in a table; a folder an album makes no set worth comparing
 
 
+def span(value: Mapping[str, Any], form: str) -> str:
+    """Its interval in percent, with a blank before it; "" for one song, which has none."""
+    return "" if value["low"] is None else f" [{100 * value['low']:{form}}, {100 * value['high']:{form}}]"
+
+
 def score_rows(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Head and rows of the table of scores, in percent: estimates with intervals, differences with p, compat."""
     estimates, comparisons = report["estimates"], report["comparisons"]
@@ -23,10 +28,10 @@ def score_rows(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         cells = [m]
         for e in estimates:
             c = e["corpus"][m]
-            cells.append(f"{100 * c['mean']:5.1f} [{100 * c['low']:.1f}, {100 * c['high']:.1f}]")
+            cells.append(f"{100 * c['mean']:5.1f}{span(c, '.1f')}")
         for c in comparisons:
             d = c["measures"][m]
-            cells += [f"{100 * d['difference']:+.1f} [{100 * d['low']:+.1f}, {100 * d['high']:+.1f}]", f"{d['p']:.4f}"]
+            cells += [f"{100 * d['difference']:+.1f}{span(d, '+.1f')}", f"{d['p']:.4f}"]
         for e in compat:
             value = e["chordmini"]["average"].get(m)
             cells.append("" if value is None else f"{100 * value:.1f}")

@@ -183,3 +183,23 @@ def test_splits(tmp_path: Path) -> None:
             read_split(path, part)
     with pytest.raises(UsageError, match="cannot be read"):
         read_split(tmp_path / "none.json", None)
+
+
+def test_whatever_is_read_can_be_scored() -> None:
+    rng = np.random.default_rng(2)
+    labels = ["C:maj", "Am7", "N", "X", "H", "F#:7(b9)/3", "C:aug7"]
+    for _ in range(300):
+        made = []
+        for _ in range(2):
+            starts = rng.integers(0, 12, size=rng.integers(1, 8)) + rng.choice([0.0, 4e-7], size=1)
+            ends = starts + rng.integers(0, 5, size=len(starts)) + rng.choice([0.0, 4e-7], size=len(starts))
+            rows = list(zip(starts.tolist(), ends.tolist(), rng.choice(labels, size=len(starts)).tolist(), strict=True))
+            annotation, issues = prepare(segments(rows))
+            assert prepare(annotation)[1] == [] or {i.kind for i in prepare(annotation)[1]} <= {"gap", "empty"}
+            assert len(annotation) or "empty" in [i.kind for i in issues]
+            made.append(annotation)
+        if len(made[0]):
+            values = np.array(list(score(*made).values()))
+            assert ((values >= -1e-12) & (values <= 1 + 1e-12)).all()
+            same = score(made[0], made[0])
+            assert same["seg"] == 1.0 and same["tetrads_inv"] in (0.0, 1.0)

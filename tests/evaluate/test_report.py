@@ -95,6 +95,8 @@ def test_page_without_confidence_or_variant(tmp_path: Path) -> None:
     text = page(report)
     assert "Calibration" not in text and "ChordMini" not in text and "Nothing was wrong" in text
     assert report["comparisons"] == []
+    assert report["estimates"][0]["corpus"]["root"] == {"mean": 1.0, "low": None, "high": None, "pooled": 1.0}
+    assert score_rows(report)[1][0] == ["root", "100.0"]
 
 
 def test_tables(result: Evaluation) -> None:

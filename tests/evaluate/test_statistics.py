@@ -26,6 +26,13 @@ def test_bootstrap_is_that_of_the_normal_approximation_for_many_songs() -> None:
     assert high[0] == pytest.approx(scores.mean() + half, abs=0.003)
 
 
+def test_one_song_has_no_interval() -> None:
+    low, high = bootstrap(np.array([[0.5]]), np.ones(1))
+    assert np.isnan(low).all() and np.isnan(high).all()
+    result = paired(np.array([[0.5]]), np.array([[0.75]]), np.ones(1))
+    assert (result.difference[0], result.p[0]) == (0.25, 1.0) and np.isnan(result.low[0])
+
+
 def test_seeds() -> None:
     scores, seconds = np.random.default_rng(0).random((30, 3)), np.ones(30)
     first, again, other = (bootstrap(scores, seconds, seed=s, resamples=500) for s in (1, 1, 2))
