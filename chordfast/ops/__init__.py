@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .cqt import CqtStream, cqt, cqt_flat
 from .feature_plan import BTC, CREMA, CREMA_H1, CREMA_H2, FeaturePlan
 from .gru import gru
-from .ingest import IngestStream, ingest
+from .ingest import IngestStream, ingest, ingest_flat
 from .viterbi import viterbi, viterbi_batch
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ __all__ = [
     "cqt_flat",
     "gru",
     "ingest",
+    "ingest_flat",
     "kd_loss",
     "viterbi",
     "viterbi_batch",
