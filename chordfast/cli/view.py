@@ -51,7 +51,9 @@ def view(
     if len(recordings) > 1:
         raise UsageError(f"one page shows one recording, not {recordings[0]} and {recordings[1]}; write two pages")
     labels = [path for path in inputs if is_label_file(path)]
-    write_song_page(recordings[0] if recordings else None, labels, output, embed=embed, transpose=transpose, title=title)
+    write_song_page(
+        recordings[0] if recordings else None, labels, output, embed=embed, transpose=transpose, title=title
+    )
     click.echo(f"{output}: {_size(output)}", err=True)
 
 

@@ -47,8 +47,9 @@ def read_folder(folder: str | os.PathLike[str]) -> list[Entry]:
     try:
         lines = (root / MANIFEST).read_bytes().split(b"\n")
     except FileNotFoundError:
-        found = (path.relative_to(root).as_posix() for path in sorted(root.rglob("*")) if is_label_file(path))
-        entries = [Entry(path=name, labels=name) for name in found]
+        found = sorted(path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in LABEL_SUFFIXES)
+        songs = {path.with_suffix(""): path.as_posix() for path in sorted(found, key=_rank, reverse=True)}
+        entries = [Entry(path=name, labels=name) for _, name in sorted(songs.items())]
     else:
         rows = [row for row in map(_row, lines) if row is not None]
         entries = list({row.path: row for row in rows}.values())
@@ -62,7 +63,7 @@ def _row(line: bytes) -> Entry | None:
     try:
         row = json.loads(line)
         outputs = row["outputs"]
-        shown = [outputs[key] for key in sorted(outputs, key=_preference) if is_label_file(outputs[key])]
+        shown = sorted((name for name in outputs.values() if is_label_file(name)), key=lambda name: _rank(Path(name)))
         confidence = row["confidence"]
         return Entry(
             path=str(row["path"]),
@@ -76,9 +77,10 @@ def _row(line: bytes) -> Entry | None:
         return None
 
 
-def _preference(format: str) -> int:
-    """JSON first: it knows confidences and alternatives."""
-    return ("json", "jams", "lab").index(format) if format in ("json", "jams", "lab") else 3
+def _rank(path: Path) -> int:
+    """Place among the formats of one song: JSON first, it knows confidences and alternatives."""
+    suffix = path.suffix.lower()
+    return LABEL_SUFFIXES.index(suffix) if suffix in LABEL_SUFFIXES else len(LABEL_SUFFIXES)
 
 
 def _inside(name: str) -> bool:
@@ -120,7 +122,7 @@ def gallery_page(
         raise UsageError(f"no such folder: {os.fspath(compare)}")
     rows = []
     for done, entry in enumerate(entries, start=1):
-        rows.append(_show(entry, Path(folder), Path(out).parent, compare and Path(compare), pages))
+        rows.append(_show(entry, Path(folder), Path(out).parent, Path(compare) if compare is not None else None, pages))
         if progress is not None:
             progress(done, len(entries))
     title = printable(Path(folder).resolve().name)
@@ -184,13 +186,13 @@ def _confidence(annotation: Annotation | None) -> float | None:
 def _counterpart(entry: Entry, compare: Path) -> Path | None:
     """The label file of the same name in the other folder, whatever its format."""
     base = compare / PurePosixPath(entry.labels or entry.path).with_suffix("")
-    return next((path for suffix in sorted(LABEL_SUFFIXES) if (path := Path(f"{base}{suffix}")).is_file()), None)
+    return next((path for suffix in LABEL_SUFFIXES if (path := Path(f"{base}{suffix}")).is_file()), None)
 
 
 def _write_page(entry: Entry, labels: list[Path], page: Path, pages: Pages) -> None:
     audio = pages.audio / entry.path if pages.audio is not None and _inside(entry.path) else None
     if audio is not None and not audio.is_file():
-        pages.troubles.append(f"{printable(entry.path)}: no recording at {printable(str(audio))}; its page shows labels")
+        pages.troubles.append(f"{printable(entry.path)}: no {printable(str(audio))}; its page shows labels alone")
         audio = None
     try:
         page.parent.mkdir(parents=True, exist_ok=True)

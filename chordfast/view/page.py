@@ -27,7 +27,9 @@ def asset(name: str) -> str:
     return (resources.files(__package__) / "assets" / name).read_text("utf-8")
 
 
-def build(template: str, title: str, data: Any, scripts: tuple[str, ...], styles: tuple[str, ...], **blocks: str) -> str:
+def build(
+    template: str, title: str, data: Any, scripts: tuple[str, ...], styles: tuple[str, ...], **blocks: str
+) -> str:
     """The page: ``template`` with the escaped title, styles, scripts, data and ``blocks`` (HTML) in their places.
 
     The Content-Security-Policy allows the page's own style and script (by their SHA-256), pictures that are in the

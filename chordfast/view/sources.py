@@ -10,30 +10,26 @@ from typing import Any
 
 import numpy as np
 
-from ..annotations import Annotation, read_json, read_lab
-from ..errors import LabelError, UsageError
+from ..annotations import READABLE, Annotation, read
+from ..errors import LabelError
 from ..vocabulary import QUALITIES, X_CLASS, chord_class, transpose
 
-READERS = {".lab": read_lab, ".json": read_json}
-LABEL_SUFFIXES = frozenset(READERS)
+LABEL_SUFFIXES = (".json", ".jams", ".lab")
+"""What a folder of labels is searched for, the most telling first."""
 
 
 def is_label_file(path: str | os.PathLike[str]) -> bool:
-    """Whether the name ends like one of the label files that can be shown."""
-    return Path(path).suffix.lower() in LABEL_SUFFIXES
+    """Whether the name ends like a file of one of the annotation formats."""
+    return Path(path).suffix.lower() in READABLE
 
 
 def read_labels(path: str | os.PathLike[str], semitones: int = 0) -> Annotation:
     """The annotation of a label file by its suffix, roots moved up by ``semitones``.
 
-    Labels that cannot be transposed stay as they are. LabelError when the file cannot be read, UsageError for
-    another suffix.
+    Labels that cannot be transposed stay as they are. LabelError when the file cannot be read, with file and line;
+    UsageError for another suffix.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in READERS:
-        known = ", ".join(sorted(READERS))
-        raise UsageError(f"{os.fspath(path)} is not a label file that can be shown; its name must end in {known}.")
-    annotation = READERS[suffix](path)
+    annotation = read(path)
     if semitones % 12 == 0:
         return annotation
     moved = [_moved(label, semitones) for label in annotation.labels]

@@ -37,7 +37,16 @@ class Browser:
         ends = [os.dup2(end, 200 + i) for i, end in enumerate((to_browser, from_browser))]
         script = f'exec "$@" 3<&{ends[0]} 4>&{ends[1]}'
         self._process = subprocess.Popen(
-            ["/bin/bash", "-c", script, "bash", program, *FLAGS, f"--user-data-dir={folder / 'profile'}", "about:blank"],
+            [
+                "/bin/bash",
+                "-c",
+                script,
+                "bash",
+                program,
+                *FLAGS,
+                f"--user-data-dir={folder / 'profile'}",
+                "about:blank",
+            ],
             pass_fds=ends,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

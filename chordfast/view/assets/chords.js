@@ -9,7 +9,7 @@ const SHORT = {
 const FAMILIES = [[/^(dim|hdim|o|°|ø|m7b5)/, 2], [/^(aug|sus|\+|5|1$)/, 3], [/^(min|m(?!aj)|-)/, 1], [/^\(b3/, 1]];
 
 const parsed = new Map();
-// {root: 0..11 or -1, family: 0 major 1 minor 2 diminished 3 other, short}
+// {root: 0..11 or -1, family: 0 major 1 minor 2 diminished 3 other, short and brief name}
 function chordOf(label) {
   let chord = parsed.get(label);
   if (!chord) parsed.set(label, (chord = readChord(label)));
@@ -18,14 +18,15 @@ function chordOf(label) {
 
 function readChord(label) {
   const match = /^([A-G])([b#]*):?([^/]*)(.*)$/.exec(label);
-  if (!match) return { root: -1, family: 0, short: label };
+  if (!match) return { root: -1, family: 0, short: label, brief: label };
   const [, letter, signs, quality, bass] = match;
   let root = LETTERS[letter];
   for (const sign of signs) root += sign === "#" ? 1 : -1;
   const [, name, degrees] = /^([^(]*)(.*)$/.exec(quality);
   const family = (FAMILIES.find(([pattern]) => pattern.test(quality)) || [0, 0])[1];
-  const short = letter + signs.replace(/#/g, "♯").replace(/b/g, "♭") + (SHORT[name] ?? name) + degrees + bass;
-  return { root: ((root % 12) + 12) % 12, family, short };
+  const note = letter + signs.replace(/#/g, "♯").replace(/b/g, "♭");
+  const short = note + (SHORT[name] ?? name) + degrees + bass, brief = note + ["", "m", "°", "…"][family];
+  return { root: ((root % 12) + 12) % 12, family, short, brief };
 }
 
 // What two labels must share to be the same chord: a class, or the text where there is none.

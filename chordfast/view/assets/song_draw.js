@@ -1,6 +1,6 @@
 // Drawing: a map of the whole song, and the part in view.
 
-const GUTTER = 104, GAP = 6;
+const GUTTER = 124, GAP = 6;
 const shown = { from: 0, scale: 20, rows: [], dirty: true, cqt: [], cursor: null, drag: null };
 const FONT = "system-ui, 'Segoe UI', Roboto, sans-serif";
 
@@ -43,7 +43,7 @@ function reveal(time) {
 function firstView() {
   const lengths = edit.segments.map((s) => s.end - s.start).sort((a, b) => a - b);
   const usual = lengths[lengths.length >> 1] || 2;
-  setView(0, song.duration <= 45 ? 0 : Math.min(Math.max(52 / usual, 14), 48));
+  setView(0, song.duration <= 60 ? 0 : Math.min(Math.max(52 / usual, 14), 48));
 }
 
 // The spectrum's colours, from quiet to loud.
@@ -134,10 +134,9 @@ function drawStrip(c, row, segments, current) {
       c.lineWidth = 1.5;
       c.stroke();
     }
-    const text = chordOf(s.label).short, root = text.slice(0, /^[A-G][♯♭]/.test(text) ? 2 : 1);
-    const fits = [text, root].find((t) => textWidth(c, t) + 6 <= width);
+    const chord = chordOf(s.label), fits = [chord.short, chord.brief].find((t) => textWidth(c, t) + 6 <= width);
     if (fits) {
-      c.fillStyle = chordOf(s.label).root < 0 ? theme.soft : theme.ink;
+      c.fillStyle = chord.root < 0 ? theme.soft : theme.ink;
       c.fillText(fits, x0 + (width - textWidth(c, fits) > 14 ? 7 : (width - textWidth(c, fits)) / 2), row.top + row.height / 2 + 1);
     }
     if (row.kind === "edit" && s.checked && width > 5) {
@@ -179,7 +178,7 @@ function drawConfidence(c, row) {
     }
   });
   c.fillStyle = theme.soft;
-  for (let x = GUTTER; x < right; x += 8) c.fillRect(x, y(doubt.threshold), 4, 1);
+  for (let x = GUTTER; x + 4 < right; x += 8) c.fillRect(x, y(doubt.threshold), 4, 1);
 }
 
 const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600];
@@ -269,7 +268,7 @@ function drawMap() {
   const x = shown.from * scale, w = (plotWidth() / shown.scale) * scale;
   if (w < width - 1) {
     c.fillStyle = theme.page;
-    c.globalAlpha = 0.62;
+    c.globalAlpha = 0.5;
     c.fillRect(0, 0, x, height);
     c.fillRect(x + w, 0, width - x - w, height);
     c.globalAlpha = 1;
