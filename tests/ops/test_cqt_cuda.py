@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import backends
@@ -110,6 +111,25 @@ def test_a_song_has_the_same_bits_in_any_batch(clip: np.ndarray, backend: str) -
         assert np.array_equal(whole[row : row + len(alone)], alone)
         at, row = at + n, row + len(alone)
     assert row == len(whole)
+
+
+@pytest.fixture
+def poisoned_memory() -> Iterator[None]:
+    """Memory from ``torch.empty`` holds NaN: what a kernel reads without having written it shows in the result."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    yield
+    torch.use_deterministic_algorithms(before)
+
+
+@pytest.mark.parametrize("backend", KERNELS)
+@pytest.mark.parametrize("plan", [SMALL, BTC, FeaturePlan(sample_rate=44100, hop=4096, n_bins=252, bins_per_octave=36)])
+def test_nothing_is_read_that_was_not_written(
+    clip: np.ndarray, backend: str, plan: FeaturePlan, poisoned_memory: None
+) -> None:
+    assert torch.empty(4, dtype=torch.uint8).tolist() == [255] * 4
+    assert np.isfinite(flat(backend, clip[500:], [7001, 2, 333, 12_289], plan)).all()
 
 
 @pytest.mark.parametrize("backend", KERNELS)
