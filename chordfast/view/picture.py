@@ -13,7 +13,7 @@ from .png import encode_png
 
 RANGE_DB = 66.0
 """What is shown below the loudest bins."""
-LEVELS = 48
+LEVELS = 32
 """Grey steps: finer ones cannot be told apart and compress badly."""
 MAX_COLUMNS = 24_000
 """Columns of all tiles together; 37 minutes of frames, beyond that several frames share a column."""

@@ -105,12 +105,15 @@ def label_data(sources: Sequence[Annotation], names: Sequence[str], length: floa
 
 
 def _names(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
-    """File names; with their folder where two are the same."""
+    """File names; where two are the same, the nearest folders in which they lie apart."""
     names = [shown_name(path) for path in paths]
-    return [
-        printable(f"{Path(path).resolve().parent.name}/{name}") if names.count(name) > 1 else name
-        for path, name in zip(paths, names, strict=True)
-    ]
+    for name in {name for name in names if names.count(name) > 1}:
+        same = [i for i, other in enumerate(names) if other == name]
+        levels = zip(*(reversed(Path(paths[i]).resolve().parent.parts) for i in same), strict=False)
+        apart = next((folders for folders in levels if len(set(folders)) == len(folders)), None)
+        for k, i in enumerate(same):
+            names[i] = printable(f"{apart[k]}/") if apart else f"{name} {k + 1}"
+    return names
 
 
 def _embedded(audio: str | os.PathLike[str]) -> str:

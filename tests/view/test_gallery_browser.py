@@ -18,7 +18,7 @@ def labelled_folder(root: Path, songs: int) -> Path:
     """A manifest of many songs; a handful of label files, which all rows share."""
     root.mkdir()
     for k in range(7):
-        (root / f"{k}.lab").write_text("".join(f"{t} {t + 2} {'CDEFGAB'[(t + k) % 7]}:maj\n" for t in range(0, 200, 2)))
+        (root / f"{k}.lab").write_text("".join(f"{t} {t + 2} {'CDEFGAB'[(t + k) % 7]}:maj\n" for t in range(0, 80, 2)))
     (root / "0.html").write_text("<title>song page</title>")
     with open(root / "manifest.jsonl", "w") as manifest:
         for i in range(songs):

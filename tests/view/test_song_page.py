@@ -103,9 +103,10 @@ def test_labels_alone_and_the_same_name_twice(lab: Path, tmp_path: Path) -> None
     other.parent.mkdir()
     other.write_text("0 3 G:7\n")
     data = data_of(song_page(None, [lab, other]))
-    assert [strip["name"] for strip in data["strips"]] == [f"{tmp_path.name}/a.lab", "other/a.lab"]
+    assert [strip["name"] for strip in data["strips"]] == [f"{tmp_path.name}/", "other/"]
     assert (data["audio"], data["picture"], data["duration"]) == (None, None, 3.0)
     assert data["edit"]["labels"] == ["C:maj", "Db:min", "N"]  # to the end of the longest
+    assert [strip["name"] for strip in data_of(song_page(None, [lab, lab]))["strips"]] == ["a.lab 1", "a.lab 2"]
 
 
 def test_transposed(lab: Path) -> None:
