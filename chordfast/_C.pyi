@@ -9,6 +9,69 @@ from numpy.typing import NDArray
 def build_info() -> dict[str, Any]: ...
 def cuda_devices() -> list[tuple[str, int, int]]: ...
 
+def attention_fwd_cpu(
+    sizes: Sequence[int],
+    scale: float,
+    dropout: float,
+    q: Sequence[int],
+    k: Sequence[int],
+    v: Sequence[int],
+    out: Sequence[int],
+    lse: int,
+    mask: int,
+    seed: int,
+    threads: int,
+) -> None: ...
+def attention_bwd_cpu(
+    sizes: Sequence[int],
+    scale: float,
+    dropout: float,
+    grad: Sequence[int],
+    q: Sequence[int],
+    k: Sequence[int],
+    v: Sequence[int],
+    out: Sequence[int],
+    dq: Sequence[int],
+    dk: Sequence[int],
+    dv: Sequence[int],
+    lse: int,
+    mask: int,
+    seed: int,
+    threads: int,
+) -> None: ...
+def attention_fwd_cuda(
+    sizes: Sequence[int],
+    scale: float,
+    dropout: float,
+    q: Sequence[int],
+    k: Sequence[int],
+    v: Sequence[int],
+    out: Sequence[int],
+    lse: int,
+    mask: int,
+    seed: int,
+    device: int,
+    stream: int,
+) -> None: ...
+def attention_bwd_cuda(
+    sizes: Sequence[int],
+    scale: float,
+    dropout: float,
+    grad: Sequence[int],
+    q: Sequence[int],
+    k: Sequence[int],
+    v: Sequence[int],
+    out: Sequence[int],
+    dq: Sequence[int],
+    dk: Sequence[int],
+    dv: Sequence[int],
+    lse: int,
+    mask: int,
+    seed: int,
+    device: int,
+    stream: int,
+) -> None: ...
+
 class CqtPlan:
     def __init__(self, filters: object) -> None: ...
     def frames(self, n: int) -> int: ...

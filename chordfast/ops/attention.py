@@ -1,4 +1,4 @@
-"""Attention for short sequences, forward and backward: scores never reach memory, dropout bits are computed, not stored.
+"""Attention for short sequences, forward and backward: scores never reach memory, dropout bits are not stored.
 
 ``chordfast::_attention_fwd`` and ``_attention_bwd`` are the raw operators (CPU and CUDA kernels of csrc/attention);
 ``attention`` checks, draws the dropout seed and adds the gradient.
@@ -36,24 +36,24 @@ def attention(
     """softmax(scale · q kᵀ) v, exact, without ever storing the scores (Vaswani et al., 2017; BTC's two directions).
 
     Args:
-        q: [B, H, Tq, d] float32, float16 or bfloat16 (tensor cores, float32 sums) or float64 (plain torch); d at most 64,
-            Tq and Tk at most 256. Any strides; the last axis is copied if it is not dense.
+        q: [B, H, Tq, d] float32, float16 or bfloat16 (tensor cores, float32 sums) or float64 (plain torch); d at most
+            64, Tq and Tk at most 256. Any strides; a tensor whose last axis is not dense is copied.
         k, v: [B, H, Tk, d], as q.
-        direction: which keys j query i sees: None all, "forward" j <= i, "backward" j >= i. "both" computes the two in one
-            launch: q, k and v then have a leading axis of 2, index 0 forward and index 1 backward.
-        dropout: probability in [0, 1) that a softmax probability is dropped, rounded to a multiple of 2^-16; what is kept
-            is scaled up to keep the expectation. Nothing switches it off in evaluation: pass 0 there.
-        mask: bool [B, Tk], True where a key counts (both directions alike). Keys and values elsewhere may hold anything,
-            NaN included. A query that sees no key yields zeros and gives no gradient.
+        direction: which keys j query i sees: None all, "forward" j <= i, "backward" j >= i. "both" computes the two in
+            one launch: q, k and v then have a leading axis of 2, index 0 forward and index 1 backward.
+        dropout: probability in [0, 1) that a softmax probability is dropped, rounded to a multiple of 2^-16; what is
+            kept is scaled up to keep the expectation. Nothing switches it off in evaluation: pass 0 there.
+        mask: bool [B, Tk], True where a key counts (both directions alike). Keys and values elsewhere may hold
+            anything, NaN included. A query that sees no key yields zeros and gives no gradient.
         scale: factor of the scores, 1/sqrt(d) if None.
-        generator: where the dropout seed is drawn, torch's own if None: reproducible with ``torch.manual_seed``, and the
-            same seed drops the same probabilities on the CPU and on a GPU.
+        generator: where the dropout seed is drawn, torch's own if None: reproducible with ``torch.manual_seed``; a
+            given seed drops the same probabilities on the CPU and on a GPU.
         return_attention: also return the probabilities [..., B, H, Tq, Tk] before dropout, by plain torch (slow).
 
     Returns:
         [..., B, H, Tq, d] of q's dtype, or (output, probabilities). Memory order [..., B, Tq, H, d], so that
-        ``transpose(-3, -2).flatten(-2)`` costs nothing. Under autocast the inputs are cast as for torch's own attention.
-        Deterministic: the same bits from run to run, forward and backward.
+        ``transpose(-3, -2).flatten(-2)`` costs nothing. Under autocast the inputs are cast as for torch's own
+        attention. Deterministic: the same bits from run to run, forward and backward.
 
     Raises:
         UsageError: shapes, dtypes, devices, direction, dropout or mask that do not fit; one sentence.
@@ -77,7 +77,9 @@ def attention(
 
 class _Attention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, seed: Tensor | None, *numbers: Any) -> Tensor:
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, seed: Tensor | None, *numbers: Any
+    ) -> Tensor:
         out, lse = _fwd(q, k, v, mask, seed, *numbers)
         ctx.save_for_backward(q, k, v, out, lse, mask, seed)
         ctx.numbers = numbers
@@ -98,16 +100,38 @@ def _autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
         return tensors
     dtype = torch.get_autocast_dtype(first.device.type)
     return tuple(
-        t.to(dtype) if isinstance(t, Tensor) and t.is_floating_point() and t.dtype != torch.float64 else t for t in tensors
+        t.to(dtype) if isinstance(t, Tensor) and t.is_floating_point() and t.dtype != torch.float64 else t
+        for t in tensors
     )
 
 
 def _check(q: Tensor, k: Tensor, v: Tensor, direction: str | None, dropout: float, mask: Tensor | None) -> None:
-    for name, x in (("q", q), ("k", k), ("v", v)):
+    for name, x in (("q", q), ("k", k), ("v", v), ("mask", q if mask is None else mask)):
         if not isinstance(x, Tensor):
             raise UsageError(f"attention: {name} is {type(x).__name__}; give a torch tensor")
     if direction not in DIRECTIONS:
         raise UsageError(f"attention: direction is {direction!r}; choose None, 'forward', 'backward' or 'both'")
+    if not 0 <= dropout < 1:
+        raise UsageError(f"attention: dropout is {dropout}; give a probability of at least 0 and below 1")
+    _check_shapes(q, k, v, direction)
+    if q.dtype != k.dtype or q.dtype != v.dtype or q.dtype not in (*DTYPES, torch.float64):
+        raise UsageError(
+            f"attention: q, k, v are {q.dtype}, {k.dtype}, {v.dtype}; "
+            "give one type of float32, float16, bfloat16, float64"
+        )
+    if mask is not None and (mask.dtype != torch.bool or mask.shape != (q.shape[-4], k.shape[-2])):
+        raise UsageError(
+            f"attention: the mask is {mask.dtype} of shape {list(mask.shape)}; "
+            f"give booleans of shape {[q.shape[-4], k.shape[-2]]}, True where a key counts"
+        )
+    if q.device != k.device or q.device != v.device or (mask is not None and mask.device != q.device):
+        places = ", ".join(str(x.device) for x in (q, k, v, mask) if x is not None)
+        raise UsageError(f"attention: the tensors are on {places}; move them to one device")
+    if q.device.type not in ("cpu", "cuda", "meta"):
+        raise UsageError(f"attention: the tensors are on {q.device}; the kernels run on the CPU and on CUDA devices")
+
+
+def _check_shapes(q: Tensor, k: Tensor, v: Tensor, direction: str | None) -> None:
     axes = "[2, B, H, T, d]" if direction == "both" else "[B, H, T, d]"
     for name, x in (("q", q), ("k", k), ("v", v)):
         if x.ndim != (5 if direction == "both" else 4) or (direction == "both" and x.shape[0] != 2):
@@ -117,32 +141,23 @@ def _check(q: Tensor, k: Tensor, v: Tensor, direction: str | None, dropout: floa
             f"attention: q {list(q.shape)}, k {list(k.shape)} and v {list(v.shape)} do not fit; "
             "only q's number of time steps may differ"
         )
-    if q.dtype != k.dtype or q.dtype != v.dtype or q.dtype not in (*DTYPES, torch.float64):
-        raise UsageError(
-            f"attention: q, k, v are {q.dtype}, {k.dtype}, {v.dtype}; give one type of float32, float16, bfloat16, float64"
-        )
-    if q.device != k.device or q.device != v.device or (mask is not None and mask.device != q.device):
-        places = ", ".join(str(x.device) for x in (q, k, v, mask) if x is not None)
-        raise UsageError(f"attention: the tensors are on {places}; move them to one device")
-    if q.device.type not in ("cpu", "cuda", "meta"):
-        raise UsageError(f"attention: the tensors are on {q.device}; the kernels run on the CPU and on CUDA devices")
     if not 1 <= q.shape[-1] <= WIDEST:
         raise UsageError(f"attention: heads are {q.shape[-1]} wide; give 1 to {WIDEST}, or use torch's attention")
     if max(q.shape[-2], k.shape[-2]) > LONGEST:
         raise UsageError(
             f"attention: {q.shape[-2]} queries and {k.shape[-2]} keys; give at most {LONGEST}, or use torch's attention"
         )
-    if not 0 <= dropout < 1:
-        raise UsageError(f"attention: dropout is {dropout}; give a probability of at least 0 and below 1")
-    if mask is not None and (mask.dtype != torch.bool or mask.shape != (q.shape[-4], k.shape[-2])):
-        raise UsageError(
-            f"attention: the mask is {mask.dtype} of shape {list(mask.shape)}; "
-            f"give booleans of shape {[q.shape[-4], k.shape[-2]]}, True where a key counts"
-        )
 
 
 def _plain(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, seed: Tensor | None, direction: str | None, dropout: float, scale: float
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    seed: Tensor | None,
+    direction: str | None,
+    dropout: float,
+    scale: float,
 ) -> tuple[Tensor, Tensor]:
     keep, rate = None, 1.0
     if seed is not None:
@@ -178,10 +193,18 @@ def _address(x: Tensor | None) -> int:
 
 
 def launch_fwd(
-    call: Any, where: tuple[int, ...], q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, seed: Tensor | None,
-    direction: int, dropout: float, scale: float,
+    call: Any,
+    where: tuple[int, ...],
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    seed: Tensor | None,
+    direction: int,
+    dropout: float,
+    scale: float,
 ) -> tuple[Tensor, Tensor]:
-    """Allocate and launch; ``call`` is a module's attention_fwd_cpu or _cuda, ``where`` its threads or (device, stream)."""
+    """Allocate and launch; ``call`` is a module's attention_fwd_cpu or _cuda, ``where`` threads or (device, stream)."""
     q, k, v = _rows(q), _rows(k), _rows(v)
     out, lse = _time_first(q), q.new_empty(q.shape[:-1], dtype=torch.float32)
     mask = None if mask is None else mask.contiguous()
@@ -192,8 +215,19 @@ def launch_fwd(
 
 
 def launch_bwd(
-    call: Any, where: tuple[int, ...], grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor,
-    mask: Tensor | None, seed: Tensor | None, direction: int, dropout: float, scale: float,
+    call: Any,
+    where: tuple[int, ...],
+    grad: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    mask: Tensor | None,
+    seed: Tensor | None,
+    direction: int,
+    dropout: float,
+    scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As ``launch_fwd``, for the gradients of q, k and v."""
     grad, q, k, v, out = _rows(grad), _rows(q), _rows(k), _rows(v), _rows(out)
@@ -216,7 +250,9 @@ def _bwd_cpu(grad: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
 def _cuda_kernels() -> ModuleType:
     module = native()
     if not hasattr(module, "attention_fwd_cuda"):
-        raise UsageError("attention: chordfast was built without CUDA; rebuild it where nvcc is found, or use CPU tensors")
+        raise UsageError(
+            "attention: chordfast was built without CUDA; rebuild it where nvcc is found, or use CPU tensors"
+        )
     return module
 
 

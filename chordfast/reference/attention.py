@@ -29,9 +29,10 @@ def attention(
 ) -> tuple[Tensor, Tensor]:
     """softmax(scale · q kᵀ) v -> (output [..., B, H, Tq, d], probabilities [..., B, H, Tq, Tk] before dropout).
 
-    q [..., B, H, Tq, d], k and v [..., B, H, Tk, d]; for direction "both" a leading axis of 2. ``mask`` bool [B, Tk] is True
-    where a key counts. A query with no key left yields zeros. ``keep`` bool, of the probabilities' shape, is the dropout
-    mask; kept probabilities are divided by ``keep_rate``. Vaswani et al., 2017; Park et al., 2019 for the two directions.
+    q [..., B, H, Tq, d], k and v [..., B, H, Tk, d]; for direction "both" a leading axis of 2. ``mask`` bool [B, Tk]
+    is True where a key counts. A query with no key left yields zeros. ``keep`` bool, of the probabilities' shape, is
+    the dropout mask; kept probabilities are divided by ``keep_rate``. Vaswani et al., 2017; Park et al., 2019 for the
+    two directions.
     """
     allowed = allowed_pairs(q.shape[-2], k.shape[-2], direction, q.device)
     if mask is not None:

@@ -86,16 +86,21 @@ __device__ __forceinline__ void block_gradient(float (&p)[8], float (&ds)[8], co
   }
 }
 
-// One pass. Left factors of scores and dp: `rows0`, `rows1` (k, v or q, grad); right factors `other0`, `other1`.
+// One pass. Left factors of scores and dp are rows of k and v (transposed) or of q and grad, right factors the other two.
 template <class T, int kWidth, bool kTransposed>
 __device__ void attention_bwd_pass(const AttentionBwd& a, const BackwardTables& tables, T* other_rows, T* own_rows,
-                                   const Sequence<T>& rows0, const Sequence<T>& rows1, const uint8_t* rows_mask,
-                                   const Sequence<T>& other0, const Sequence<T>& other1, const uint8_t* other_mask,
-                                   const Sequence<T>& d_rows0, const Sequence<T>& d_rows1, int direction, DropoutKey key) {
+                                   const Which& at, DropoutKey key) {
   using Product = Tile<T, kWidth>;
   constexpr int kPitch = Product::kPitch;
   const int threads = static_cast<int>(blockDim.x), thread = static_cast<int>(threadIdx.x), warps = threads >> 5;
-  const int strips = (rows0.rows + kBlockRows - 1) / kBlockRows, blocks = (other0.rows + kBlockRows - 1) / kBlockRows;
+  const cf_attention_shape& s = a.p.shape;
+  const int own_length = static_cast<int>(kTransposed ? s.keys : s.queries), direction = at.mode(s);
+  const int other_length = static_cast<int>(kTransposed ? s.queries : s.keys);
+  const int strips = (own_length + kBlockRows - 1) / kBlockRows, blocks = (other_length + kBlockRows - 1) / kBlockRows;
+  const uint8_t* const own_mask = kTransposed ? at.mask(a.p.mask, s) : nullptr;
+  const uint8_t* const other_mask = kTransposed ? nullptr : at.mask(a.p.mask, s);
+  const cf_attention_tensor &tensor0 = kTransposed ? a.p.k : a.p.q, &tensor1 = kTransposed ? a.p.v : a.p.grad;
+  const cf_attention_tensor &other0 = kTransposed ? a.p.q : a.p.k, &other1 = kTransposed ? a.p.grad : a.p.v;
   const int chunk_blocks = a.resident ? blocks : a.chunk / kBlockRows;
   const int other_size = chunk_blocks * kBlockRows * kPitch, own_size = (a.resident ? strips : warps) * kBlockRows * kPitch;
   const bool last_is_heaviest = direction == (kTransposed ? CF_ATTENTION_BACKWARD : CF_ATTENTION_FORWARD);
@@ -106,8 +111,8 @@ __device__ void attention_bwd_pass(const AttentionBwd& a, const BackwardTables& 
     if (!a.resident) {
       __syncwarp();  // the last reading of the strip before
       if (strip < strips) {
-        load_rows<T, kWidth>(own0, rows0, strip * kBlockRows, kBlockRows, rows_mask, lane_id(), 32);
-        load_rows<T, kWidth>(own1, rows1, strip * kBlockRows, kBlockRows, rows_mask, lane_id(), 32);
+        load_rows<T, kWidth>(own0, sequence_of<T>(tensor0, s, at, own_length), strip * kBlockRows, kBlockRows, own_mask, lane_id(), 32);
+        load_rows<T, kWidth>(own1, sequence_of<T>(tensor1, s, at, own_length), strip * kBlockRows, kBlockRows, own_mask, lane_id(), 32);
       }
       cp_async_wait<0>();
       __syncwarp();
@@ -124,8 +129,8 @@ __device__ void attention_bwd_pass(const AttentionBwd& a, const BackwardTables& 
       if (!a.resident && (round == 0 || chunk_blocks < blocks)) {
         __syncthreads();  // the last readers of the chunk that stands there
         const int n_rows = kBlockRows * min(chunk_blocks, blocks - start);
-        load_rows<T, kWidth>(other_rows, other0, start * kBlockRows, n_rows, other_mask, thread, threads);
-        load_rows<T, kWidth>(other_rows + other_size, other1, start * kBlockRows, n_rows, other_mask, thread, threads);
+        load_rows<T, kWidth>(other_rows, sequence_of<T>(other0, s, at, other_length), start * kBlockRows, n_rows, other_mask, thread, threads);
+        load_rows<T, kWidth>(other_rows + other_size, sequence_of<T>(other1, s, at, other_length), start * kBlockRows, n_rows, other_mask, thread, threads);
         cp_async_wait<0>();
         __syncthreads();
       }
@@ -143,27 +148,22 @@ __device__ void attention_bwd_pass(const AttentionBwd& a, const BackwardTables& 
       }
     }
     if (strip >= strips) continue;
-    store_strip<T, kWidth>(d_rows0, strip * kBlockRows, sum0, a.p.shape.scale, a.p.shape.scale);
-    if (kTransposed) store_strip<T, kWidth>(d_rows1, strip * kBlockRows, sum1, 1.0f, 1.0f);
+    store_strip<T, kWidth>(sequence_of<T>(kTransposed ? a.p.dk : a.p.dq, s, at, own_length), strip * kBlockRows, sum0, s.scale, s.scale);
+    if (kTransposed) store_strip<T, kWidth>(sequence_of<T>(a.p.dv, s, at, own_length), strip * kBlockRows, sum1, 1.0f, 1.0f);
   }
 }
 
 template <class T, int kWidth>
-__global__ void __launch_bounds__(32 * kMostWarps) attention_bwd_kernel(const AttentionBwd a) {
+__global__ void __launch_bounds__(32 * kMostWarps, blocks_at_once<T, kWidth, true>()) attention_bwd_kernel(const AttentionBwd a) {
   constexpr int kPitch = Tile<T, kWidth>::kPitch;
   const cf_attention_shape& s = a.p.shape;
-  const int64_t n = blockIdx.x;
+  const Which at(s);
   const int threads = static_cast<int>(blockDim.x), thread = static_cast<int>(threadIdx.x), warps = threads >> 5;
-  const auto q = sequence_of<T>(a.p.q, s, n, s.queries), grad = sequence_of<T>(a.p.grad, s, n, s.queries);
-  const auto k = sequence_of<T>(a.p.k, s, n, s.keys), v = sequence_of<T>(a.p.v, s, n, s.keys);
-  const auto dq = sequence_of<T>(a.p.dq, s, n, s.queries), out = sequence_of<T>(a.p.out, s, n, s.queries);
-  const auto dk = sequence_of<T>(a.p.dk, s, n, s.keys), dv = sequence_of<T>(a.p.dv, s, n, s.keys);
-  const uint8_t* const mask = a.p.mask ? a.p.mask + n / s.heads % s.batch * s.keys : nullptr;
-  const int direction = s.direction == CF_ATTENTION_BOTH ? CF_ATTENTION_FORWARD + static_cast<int>(n / (s.heads * s.batch))
-                                                         : s.direction;
-  const DropoutKey key = a.threshold ? dropout_key(a.p.seed[0], a.p.seed[1], n) : DropoutKey{0, 0};
-  const int q_rows = (q.rows + kBlockRows - 1) / kBlockRows * kBlockRows;
-  const int k_rows = (k.rows + kBlockRows - 1) / kBlockRows * kBlockRows;
+  const int queries = static_cast<int>(s.queries), keys = static_cast<int>(s.keys);
+  const uint8_t* const mask = at.mask(a.p.mask, s);
+  const DropoutKey key = a.threshold ? dropout_key(a.p.seed[0], a.p.seed[1], at.number) : DropoutKey{0, 0};
+  const int q_rows = (queries + kBlockRows - 1) / kBlockRows * kBlockRows;
+  const int k_rows = (keys + kBlockRows - 1) / kBlockRows * kBlockRows;
 
   CF_DYN_SHARED(unsigned char, shared);
   const int q_size = q_rows * kPitch, k_size = k_rows * kPitch;
@@ -172,23 +172,23 @@ __global__ void __launch_bounds__(32 * kMostWarps) attention_bwd_kernel(const At
   float* const lse = reinterpret_cast<float*>(second + (a.resident ? 2 * k_size : 2 * warps * kBlockRows * kPitch));
   float *const delta = lse + q_rows, *const bias = delta + q_rows;
   if (a.resident) {
-    load_rows<T, kWidth>(first, q, 0, q_rows, nullptr, thread, threads);
-    load_rows<T, kWidth>(first + q_size, grad, 0, q_rows, nullptr, thread, threads);
-    load_rows<T, kWidth>(second, k, 0, k_rows, mask, thread, threads);
-    load_rows<T, kWidth>(second + k_size, v, 0, k_rows, mask, thread, threads);
+    load_rows<T, kWidth>(first, sequence_of<T>(a.p.q, s, at, queries), 0, q_rows, nullptr, thread, threads);
+    load_rows<T, kWidth>(first + q_size, sequence_of<T>(a.p.grad, s, at, queries), 0, q_rows, nullptr, thread, threads);
+    load_rows<T, kWidth>(second, sequence_of<T>(a.p.k, s, at, keys), 0, k_rows, mask, thread, threads);
+    load_rows<T, kWidth>(second + k_size, sequence_of<T>(a.p.v, s, at, keys), 0, k_rows, mask, thread, threads);
   }
-  for (int i = thread; i < q_rows; i += threads) lse[i] = i < q.rows ? a.p.lse[n * s.queries + i] : INFINITY;
-  for (int j = thread; j < k_rows; j += threads) bias[j] = j < k.rows && (!mask || mask[j]) ? 0.0f : -INFINITY;
-  row_products<T, kWidth>(delta, grad, out, q_rows);
+  for (int i = thread; i < q_rows; i += threads) lse[i] = i < queries ? a.p.lse[at.number * s.queries + i] : INFINITY;
+  for (int j = thread; j < k_rows; j += threads) bias[j] = j < keys && (!mask || mask[j]) ? 0.0f : -INFINITY;
+  row_products<T, kWidth>(delta, sequence_of<T>(a.p.grad, s, at, queries), sequence_of<T>(a.p.out, s, at, queries), q_rows);
   cp_async_wait<0>();
   __syncthreads();
 
   const BackwardTables tables = {lse, delta, bias};
-  attention_bwd_pass<T, kWidth, true>(a, tables, first, second, k, v, mask, q, grad, nullptr, dk, dv, direction, key);
+  attention_bwd_pass<T, kWidth, true>(a, tables, first, second, at, key);
   if (!a.resident) __syncthreads();
   T* const others = a.resident ? second : first;
   T* const own = a.resident ? first : second;
-  attention_bwd_pass<T, kWidth, false>(a, tables, others, own, q, grad, nullptr, k, v, mask, dq, dq, direction, key);
+  attention_bwd_pass<T, kWidth, false>(a, tables, others, own, at, key);
 }
 
 }  // namespace chordfast

@@ -77,10 +77,9 @@ __device__ void attention_fwd_step(Softmax<kWidth>& state, const typename Tile<T
 }
 
 template <class T, int kWidth>
-__global__ void __launch_bounds__(32 * kMostWarps) attention_fwd_kernel(const AttentionFwd a) {
+__global__ void __launch_bounds__(32 * kMostWarps, blocks_at_once<T, kWidth, false>()) attention_fwd_kernel(const AttentionFwd a) {
   using Product = Tile<T, kWidth>;
   const cf_attention_shape& s = a.p.shape;
-  const int64_t n = blockIdx.x;
   const int threads = static_cast<int>(blockDim.x), thread = static_cast<int>(threadIdx.x), warps = threads >> 5;
   CF_DYN_SHARED(unsigned char, shared);
   T* const k_rows = reinterpret_cast<T*>(shared);
@@ -88,13 +87,11 @@ __global__ void __launch_bounds__(32 * kMostWarps) attention_fwd_kernel(const At
   T* const q_rows = v_rows + a.chunk * Product::kPitch + (thread >> 5) * kBlockRows * Product::kPitch;
   float* const bias = reinterpret_cast<float*>(v_rows + (a.chunk + warps * kBlockRows) * Product::kPitch);
 
-  const auto q = sequence_of<T>(a.p.q, s, n, s.queries), out = sequence_of<T>(a.p.out, s, n, s.queries);
-  const auto k = sequence_of<T>(a.p.k, s, n, s.keys), v = sequence_of<T>(a.p.v, s, n, s.keys);
-  const uint8_t* const mask = a.p.mask ? a.p.mask + n / s.heads % s.batch * s.keys : nullptr;
-  const int direction = s.direction == CF_ATTENTION_BOTH ? CF_ATTENTION_FORWARD + static_cast<int>(n / (s.heads * s.batch))
-                                                         : s.direction;
-  const DropoutKey key = a.threshold ? dropout_key(a.p.seed[0], a.p.seed[1], n) : DropoutKey{0, 0};
-  const int strips = (q.rows + kBlockRows - 1) / kBlockRows, blocks = (k.rows + kBlockRows - 1) / kBlockRows;
+  const Which at(s);
+  const uint8_t* const mask = at.mask(a.p.mask, s);
+  const int direction = at.mode(s), queries = static_cast<int>(s.queries), keys = static_cast<int>(s.keys);
+  const DropoutKey key = a.threshold ? dropout_key(a.p.seed[0], a.p.seed[1], at.number) : DropoutKey{0, 0};
+  const int strips = (queries + kBlockRows - 1) / kBlockRows, blocks = (keys + kBlockRows - 1) / kBlockRows;
   const int chunk_blocks = a.chunk / kBlockRows;
 
   for (int round = 0; round * warps < strips; ++round) {
@@ -108,16 +105,17 @@ __global__ void __launch_bounds__(32 * kMostWarps) attention_fwd_kernel(const At
       if (load) {
         if (round || start) __syncthreads();  // the last readers of the chunk that stands there
         const int n_rows = kBlockRows * min(chunk_blocks, blocks - start);
-        load_rows<T, kWidth>(k_rows, k, start * kBlockRows, n_rows, mask, thread, threads);
-        load_rows<T, kWidth>(v_rows, v, start * kBlockRows, n_rows, mask, thread, threads);
+        load_rows<T, kWidth>(k_rows, sequence_of<T>(a.p.k, s, at, keys), start * kBlockRows, n_rows, mask, thread, threads);
+        load_rows<T, kWidth>(v_rows, sequence_of<T>(a.p.v, s, at, keys), start * kBlockRows, n_rows, mask, thread, threads);
         for (int j = thread; j < n_rows; j += threads) {
           const int column = start * kBlockRows + j;
-          bias[j] = column < k.rows && (!mask || mask[column]) ? 0.0f : -INFINITY;
+          bias[j] = column < keys && (!mask || mask[column]) ? 0.0f : -INFINITY;
         }
       }
       if (start == 0) {
         __syncwarp();  // the last reading of the strip before
-        if (strip < strips) load_rows<T, kWidth>(q_rows, q, strip * kBlockRows, kBlockRows, nullptr, lane_id(), 32);
+        if (strip < strips)
+          load_rows<T, kWidth>(q_rows, sequence_of<T>(a.p.q, s, at, queries), strip * kBlockRows, kBlockRows, nullptr, lane_id(), 32);
       }
       if (load || start == 0) cp_async_wait<0>();
       if (load)
@@ -144,10 +142,10 @@ __global__ void __launch_bounds__(32 * kMostWarps) attention_fwd_kernel(const At
       // 0 only where every key is masked; NaN must come out.
       factor[i] = sum == 0.0f ? 0.0f : (a.threshold ? 65536.0f / a.threshold : 1.0f) / sum;
       const int row = strip * kBlockRows + lane_id() / 4 + 8 * i;
-      if (lane_id() % 4 == 0 && row < q.rows)
-        a.p.lse[n * s.queries + row] = sum == 0.0f ? INFINITY : (state.top[i] == -INFINITY ? 0.0f : state.top[i]) + log2f(sum);
+      if (lane_id() % 4 == 0 && row < queries)
+        a.p.lse[at.number * s.queries + row] = sum == 0.0f ? INFINITY : (state.top[i] == -INFINITY ? 0.0f : state.top[i]) + log2f(sum);
     }
-    store_strip<T, kWidth>(out, strip * kBlockRows, state.out, factor[0], factor[1]);
+    store_strip<T, kWidth>(sequence_of<T>(a.p.out, s, at, queries), strip * kBlockRows, state.out, factor[0], factor[1]);
   }
 }
 

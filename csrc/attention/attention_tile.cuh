@@ -19,6 +19,15 @@ namespace chordfast {
 
 enum { kBlockRows = 16, kMostWarps = 4 };
 
+// Blocks that share a multiprocessor's registers: the most that need no spills (tests/build/ptxas.json).
+template <class T, int kWidth, bool kBackward>
+constexpr int blocks_at_once() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+  if (kBackward && kWidth == 32) return 3;
+#endif
+  return kWidth == 64 ? 2 : kWidth == 32 && sizeof(T) == 2 ? 4 : 3;
+}
+
 __device__ __forceinline__ float to_float(float x) { return x; }
 __device__ __forceinline__ float to_float(__half x) { return __half2float(x); }
 __device__ __forceinline__ float to_float(__nv_bfloat16 x) { return __bfloat162float(x); }
@@ -96,7 +105,7 @@ struct Tile<float, kWidth> {
     const float* own = b + 2 * (lane_id() % 4) * kPitch;
 #pragma unroll
     for (int r = 0; r < 8; ++r) s[r] = 0.0f;
-#pragma unroll 4
+#pragma unroll 2
     for (int k = 0; k < kWidth; k += 4) {
       const float4 upper = *reinterpret_cast<const float4*>(rows.first + k);
       const float4 lower = *reinterpret_cast<const float4*>(rows.first + 8 * kPitch + k);
@@ -146,14 +155,31 @@ struct Sequence {
   bool vectors;  // rows may be read 16 bytes at a time
 };
 
+// Which sequence a block of threads works on; 32-bit numbers, as divisions by 64-bit ones are slow.
+struct Which {
+  int number, head, batch, direction;  // direction: index of the leading axis
+
+  __device__ explicit Which(const cf_attention_shape& s)
+      : number(static_cast<int>(blockIdx.x)), head(number % static_cast<int>(s.heads)),
+        batch(number / static_cast<int>(s.heads) % static_cast<int>(s.batch)),
+        direction(number / static_cast<int>(s.heads) / static_cast<int>(s.batch)) {}
+  __device__ int mode(const cf_attention_shape& s) const {
+    return s.direction == CF_ATTENTION_BOTH ? CF_ATTENTION_FORWARD + direction : s.direction;
+  }
+  __device__ const uint8_t* mask(const uint8_t* masks, const cf_attention_shape& s) const {
+    return masks ? masks + batch * s.keys : nullptr;
+  }
+};
+
+// Made anew where it is needed: that costs less than the registers to keep it.
 template <class T>
-__device__ Sequence<T> sequence_of(const cf_attention_tensor& tensor, const cf_attention_shape& s, int64_t n, int64_t rows) {
-  const int64_t head = n % s.heads, row = n / s.heads;
-  const int64_t offset = row / s.batch * tensor.stride[0] + row % s.batch * tensor.stride[1] + head * tensor.stride[2];
-  T* data = static_cast<T*>(tensor.data) + offset;
-  const int each = 16 / sizeof(T);
-  const bool vectors = s.width % each == 0 && tensor.stride[3] % each == 0 && reinterpret_cast<uintptr_t>(data) % 16 == 0;
-  return {data, tensor.stride[3], static_cast<int>(rows), static_cast<int>(s.width), vectors};
+__device__ __forceinline__ Sequence<T> sequence_of(const cf_attention_tensor& tensor, const cf_attention_shape& s, const Which& at,
+                                                   int64_t rows) {
+  T* data = static_cast<T*>(tensor.data) + at.direction * tensor.stride[0] + at.batch * tensor.stride[1] +
+            at.head * tensor.stride[2];
+  const int each = 16 / sizeof(T), width = static_cast<int>(s.width);
+  const bool vectors = width % each == 0 && tensor.stride[3] % each == 0 && reinterpret_cast<uintptr_t>(data) % 16 == 0;
+  return {data, tensor.stride[3], static_cast<int>(rows), width, vectors};
 }
 
 // Starts copying rows first ... first + n - 1 to shared memory, shared among `threads` threads, of which this is `thread`.
