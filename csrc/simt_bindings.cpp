@@ -55,6 +55,7 @@ static void self_test(const std::string& name, const py::array_t<float, py::arra
 PYBIND11_MODULE(_simt, m) {
   using namespace chordfast;
   m.doc() = "The CUDA kernels, run by the host thread by thread: for tests only, see docs/simt.md.";
+  m.attr("address_sanitizer") = static_cast<bool>(cf_simt_sanitized());
   m.def("set_schedule", &set_schedule, py::arg("order"), py::arg("seed") = 0,
         "Order of blocks and threads from now on: forward, reverse, or shuffle with a seed.");
   m.def("schedule", &get_schedule, "The order in force and its seed.");

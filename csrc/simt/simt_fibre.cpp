@@ -89,6 +89,7 @@ void resume(Scheduler& s, Thread& t) {
     leave(s.context, t.context);
   } else {
     t.born = true;
+    CF_UNPOISON(t.stack + page_bytes, stack_bytes);  // what a dropped fibre left behind
     // Tops at different cache sets: at one page offset the stacks would push each other out of the first level.
     enter(s.context, t.context, t.stack + page_bytes, stack_bytes - t.number % 8 * 512, fibre);
   }

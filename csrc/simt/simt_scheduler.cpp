@@ -186,3 +186,11 @@ extern "C" void cf_simt_get_schedule(int* order, uint64_t* seed) {
 }
 
 extern "C" cf_simt_counters cf_simt_count(void) { return chordfast::simt::scheduler().count; }
+
+extern "C" int cf_simt_sanitized(void) {
+#if defined(__SANITIZE_ADDRESS__)
+  return 1;
+#else
+  return 0;
+#endif
+}

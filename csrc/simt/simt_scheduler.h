@@ -18,6 +18,8 @@ typedef struct cf_simt_counters {
 void cf_simt_set_schedule(int order, uint64_t seed);
 void cf_simt_get_schedule(int* order, uint64_t* seed);
 cf_simt_counters cf_simt_count(void);
+// 1 when built with AddressSanitizer, which ends the process where a kernel leaves an array.
+int cf_simt_sanitized(void);
 
 #ifdef __cplusplus
 }
