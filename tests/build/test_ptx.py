@@ -16,7 +16,13 @@ LOAD_MATRIX = r"ldmatrix\.sync\.aligned\.m8n8\."
 ASYNC_COPY = r"cp\.async\.c[ag]\.shared\.global"
 
 # source below csrc -> [(kernels, as a pattern over their short names; instructions, as patterns that each must show)]
+# The one that compiles longest comes first.
 EXPECTED: dict[str, list[tuple[str, list[str]]]] = {
+    "attention/attention_cuda.cu": [
+        (r"attention_\w+<__half,", [TENSOR_CORE + r"f16\.f16\.f32", LOAD_MATRIX + "x4", ASYNC_COPY + ".*, 16, "]),
+        (r"attention_\w+<__nv_bfloat16,", [TENSOR_CORE + r"bf16\.bf16\.f32", LOAD_MATRIX + "x4", r"ex2\.approx"]),
+        (r"attention_\w+<float,", [r"fma\.rn\.f32", ASYNC_COPY + ".*, 16, "]),
+    ],
     "simt/simt_test.cu": [
         (r"row_sum$", [r"shfl\.sync\.bfly\.b32", r"bar(rier)?\.sync"]),
         (
@@ -30,6 +36,12 @@ EXPECTED: dict[str, list[tuple[str, list[str]]]] = {
         (r"copies$", [ASYNC_COPY + r".*, 16, ", r"cp\.async\.wait_group 1;"]),
         (r"atomics$", [r"(atom|red)\.global\.add\.f32", r"atom\.global\.cas\.b32"]),
     ],
+    "kd_loss/kd_loss_cuda.cu": [
+        (r"rows_in_registers<(float, 4|__\w+, 8),", [WIDE_LOAD, WIDE_STORE, r"ex2\.approx", r"shfl\.sync\.bfly"]),
+        (r"scale<(float, 4|__\w+, 8)>", [WIDE_LOAD, WIDE_STORE]),
+    ],
+    "cqt/cqt_cuda.cu": [(r"cqt_octaves", [ASYNC_COPY + ".*, 16, ", r"fma\.rn\.f32"])],
+    "ingest/ingest_cuda.cu": [(r"ingest_groups", [WIDE_LOAD, WIDE_STORE, r"fma\.rn\.f32"])],
 }
 
 needs_nvcc = pytest.mark.skipif(not (shutil.which("nvcc") and shutil.which("c++filt")), reason="needs nvcc and c++filt")
