@@ -17,6 +17,7 @@ struct OctaveShape {
   static constexpr int threads = units * splits;
   static constexpr int warps = threads / 32;
   static constexpr int quads = (kFrames / 4 + warps - 1) / warps;  // groups of four frames that a warp folds
+  static constexpr bool uneven = kFrames / 4 % warps != 0;
   static constexpr int row = 2 * kFrames + 4;  // floats of a tap: sums, differences; no bank conflicts
   static constexpr int sample_floats = kSlab * row;
   static constexpr int stage_floats = sample_floats + kSlab * 2 * kBins;
@@ -27,8 +28,9 @@ struct OctaveShape {
 
 // What a block knows about its frames.
 struct FrameTable {
-  int64_t base[kFrames];            // of the frame's centre in the source level
-  int low[kFrames], high[kFrames];  // offsets from the centre that lie inside the signal (used at the full rate only)
+  const float* centre[kFrames];  // of the frame, in its source level
+  int low[kFrames];              // offsets from low to low + inside - 1 lie inside the signal
+  unsigned inside[kFrames];      // (used at the full rate only)
   int song[kFrames];
   float unpaired[2 * kFrames];  // the octave's samples that have no mirror image
 };
@@ -56,29 +58,37 @@ __device__ inline float natural_log(float value) {
   return static_cast<float>(exponent) * 0.69314718f + z * series;
 }
 
+// A sample at an offset from the frame's centre; 0 outside the signal. No branch, so that many loads are under way at
+// once.
 template <bool kChecked>
-__device__ inline float sample(const float* __restrict__ data, const FrameTable& table, int frame, int64_t base,
-                               int offset) {
-  if (kChecked && (offset < table.low[frame] || offset >= table.high[frame])) return 0.0f;
-  return data[base + offset];
+__device__ inline float sample(const float* centre, int low, unsigned inside, int offset) {
+  float value = 0.0f;
+  if (!kChecked || static_cast<unsigned>(offset - low) < inside) value = __ldg(centre + offset);
+  return value;
+}
+template <bool kChecked>
+__device__ inline float sample(const FrameTable& table, int frame, int offset) {
+  return sample<kChecked>(table.centre[frame], table.low[frame], table.inside[frame], offset);
 }
 
 // Samples of the warp's frames that tap `tap` of this lane folds.
 template <int kBins, bool kChecked>
-__device__ inline void load_slab(const float* __restrict__ data, const FrameTable& table, int tap, int mirror, int warp,
+__device__ inline void load_slab(const FrameTable& table, int tap, int mirror, int warp,
                                  float (&right)[OctaveShape<kBins>::quads][4],
                                  float (&left)[OctaveShape<kBins>::quads][4]) {
   using Shape = OctaveShape<kBins>;
 #pragma unroll
   for (int q = 0; q < Shape::quads; ++q) {
     const int quad = warp + q * Shape::warps;
-    if (quad >= kFrames / 4) break;
+    if (Shape::uneven && quad >= kFrames / 4) break;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const int frame = 4 * quad + i;
-      const int64_t base = table.base[frame];
-      right[q][i] = sample<kChecked>(data, table, frame, base, 1 + tap);
-      left[q][i] = sample<kChecked>(data, table, frame, base, mirror - tap);
+      const float* centre = table.centre[frame];
+      const int low = kChecked ? table.low[frame] : 0;
+      const unsigned inside = kChecked ? table.inside[frame] : 0;
+      right[q][i] = sample<kChecked>(centre, low, inside, 1 + tap);
+      left[q][i] = sample<kChecked>(centre, low, inside, mirror - tap);
     }
   }
 }
@@ -90,7 +100,7 @@ __device__ inline void fold_slab(float* stage, int lane, int warp, const float (
 #pragma unroll
   for (int q = 0; q < Shape::quads; ++q) {
     const int quad = warp + q * Shape::warps;
-    if (quad >= kFrames / 4) break;
+    if (Shape::uneven && quad >= kFrames / 4) break;
     const float *r = right[q], *l = left[q];
     float* to = stage + lane * Shape::row + 4 * quad;
     *reinterpret_cast<float4*>(to) = make_float4(r[0] + l[0], r[1] + l[1], r[2] + l[2], r[3] + l[3]);
@@ -100,22 +110,21 @@ __device__ inline void fold_slab(float* stage, int lane, int warp, const float (
 
 // The two samples of the octave at -n_fft/2 and one later, for all frames of the block: a frame a warp.
 template <int kWarps>
-__device__ inline void unpaired_samples(const Geometry& g, const OctaveInput& in, const float* __restrict__ data,
-                                        FrameTable& table, bool direct, bool checked) {
+__device__ inline void unpaired_samples(const Geometry& g, const OctaveInput& in, FrameTable& table, bool direct,
+                                        bool checked) {
   const int lane = threadIdx.x & 31, half = g.n_fft / 2;
   if (direct) {
     for (int i = threadIdx.x; i < 2 * kFrames; i += 32 * kWarps)
-      table.unpaired[i] = sample<true>(data, table, i >> 1, table.base[i >> 1], (i & 1) - half);
+      table.unpaired[i] = sample<true>(table, i >> 1, (i & 1) - half);
     return;
   }
   const float* __restrict__ taps = in.constants + g.decimation;
   for (int frame = threadIdx.x >> 5; frame < kFrames; frame += kWarps) {
-    const int64_t base = table.base[frame];
     float a = 0.0f, b = 0.0f;
 #pragma unroll
     for (int j = lane; j < 2 * kShortReach + 3; j += 32) {
       const int offset = j - g.n_fft - kShortReach;
-      const float value = checked ? sample<true>(data, table, frame, base, offset) : data[base + offset];
+      const float value = checked ? sample<true>(table, frame, offset) : sample<false>(table, frame, offset);
       if (j <= 2 * kShortReach) a += value * taps[j < kShortReach ? kShortReach - j : j - kShortReach];
       if (j >= 2) b += value * taps[j - 2 < kShortReach ? kShortReach + 2 - j : j - 2 - kShortReach];
     }
@@ -192,7 +201,6 @@ __global__ void __launch_bounds__(OctaveShape<kBins>::threads, kBins == 36 ? 2 :
   const bool direct = level == 0;
   const int mirror = direct ? 0 : 1, taps = direct ? g.direct_taps : g.composite_taps;
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kFrames;
-  const float* __restrict__ data = source == 0 ? in.x : in.work;
   const float* __restrict__ filters =
       in.constants + (direct ? g.direct : g.composite) + static_cast<int64_t>(blockIdx.z) * taps * 2 * kBins;
 
@@ -204,24 +212,29 @@ __global__ void __launch_bounds__(OctaveShape<kBins>::threads, kBins == 36 ? 2 :
     const int64_t centre = wanted ? (first + tid - piece.first) * (g.hop >> source) : 0;
     const int64_t left = song.samples - centre, window = g.composite_taps + g.direct_taps + g.n_fft + 1024;
     table.song[tid] = index;
-    table.base[tid] = centre + (source == 0 ? song.begin : level_origin(g, source, index, song));
+    const float* data = source == 0 ? in.x + song.begin : in.work + level_origin(g, source, index, song);
+    table.centre[tid] = data + centre;
     table.low[tid] = static_cast<int>(max(-centre, -window));
-    table.high[tid] = static_cast<int>(max(min(left, window), -window));
+    table.inside[tid] = wanted ? static_cast<unsigned>(max(min(left, window) - table.low[tid], int64_t{0})) : 0;
   }
   __syncthreads();
-  unpaired_samples<Shape::warps>(g, in, data, table, direct, source == 0);
+  unpaired_samples<Shape::warps>(g, in, table, direct, source == 0);
 
   const int split = tid / Shape::units, unit = tid % Shape::units;
   const int part = (unit >> 3) / Shape::groups, group = (unit >> 3) % Shape::groups;
   float right[Shape::quads][4], left[Shape::quads][4], sums[8][12] = {};
   auto load = [&](int slab) {
     if (source == 0)
-      load_slab<kBins, true>(data, table, slab * kSlab + lane, mirror, warp, right, left);
+      load_slab<kBins, true>(table, slab * kSlab + lane, mirror, warp, right, left);
     else
-      load_slab<kBins, false>(data, table, slab * kSlab + lane, mirror, warp, right, left);
+      load_slab<kBins, false>(table, slab * kSlab + lane, mirror, warp, right, left);
     float* stage = shared + (slab & 1) * Shape::stage_floats + Shape::sample_floats;
     const float* from = filters + static_cast<int64_t>(slab) * kSlab * 2 * kBins;
-    for (int i = 4 * tid; i < kSlab * 2 * kBins; i += 4 * Shape::threads) cp_async<16>(stage + i, from + i);
+    static_assert(kSlab * 2 * kBins % (4 * Shape::threads) == 0 || kBins == 12, "whole rounds of copies");
+#pragma unroll
+    for (int round = 0; round < kSlab * 2 * kBins; round += 4 * Shape::threads)
+      if (kBins != 12 || round + 4 * tid < kSlab * 2 * kBins)
+        cp_async<16>(stage + round + 4 * tid, from + round + 4 * tid);
     cp_async_commit();
   };
   load(0);
@@ -234,7 +247,7 @@ __global__ void __launch_bounds__(OctaveShape<kBins>::threads, kBins == 36 ? 2 :
     const float* stage = shared + (slab & 1) * Shape::stage_floats;
     const float* a = stage + split * Shape::row + part * kFrames + 4 * (unit & 7);
     const float* b = stage + Shape::sample_floats + split * 2 * kBins + part * kBins + 12 * group;
-#pragma unroll 4
+#pragma unroll 1  // more costs registers, and with them the third block on a multiprocessor
     for (int i = 0; i < kSlab / Shape::splits; ++i) {
       float x[8], c[12];
       *reinterpret_cast<float4*>(x) = *reinterpret_cast<const float4*>(a);
