@@ -53,9 +53,10 @@ AttentionHead common(const cf_attention_shape& s, int64_t n, const uint8_t* mask
   return h;
 }
 
-// Calls body(n, scratch) for every sequence, in pieces that share their scratch.
-template <class Body>
-cf_status for_each_sequence(const cf_attention_shape& s, int threads, const Body& body) {
+// Calls kernel(head(n), scratch) for every sequence, in pieces that share their scratch.
+template <class Head>
+cf_status for_each_sequence(const cf_attention_shape& s, int threads, void (*kernel)(const AttentionHead&, float*),
+                            const Head& head) {
   const int64_t count = s.directions * s.batch * s.heads, floats = attention_scratch(s.queries, s.keys, s.width);
   // Starting a thread takes about as long as 500 000 multiplications: no more of them than the work is worth.
   const int64_t worth = 1 + count * s.queries * s.keys * (s.width + 16) / 1000000;
@@ -64,7 +65,14 @@ cf_status for_each_sequence(const cf_attention_shape& s, int threads, const Body
   parallel_for(pieces, threads, [&](int64_t piece) {
     const std::unique_ptr<float, Free> scratch(static_cast<float*>(std::aligned_alloc(64, (floats * 4 + 63) / 64 * 64)));
     if (!scratch) throw std::bad_alloc();
-    for (int64_t n = count * piece / pieces; n < count * (piece + 1) / pieces; ++n) body(n, scratch.get());
+    const int64_t last = count * (piece + 1) / pieces;
+    AttentionHead heads[2];
+    for (int64_t n = count * piece / pieces, first = n; n < last; ++n) {
+      if (n == first) heads[n % 2] = head(n);
+      if (n + 1 < last) heads[(n + 1) % 2] = head(n + 1);
+      heads[n % 2].next = n + 1 < last ? &heads[(n + 1) % 2] : nullptr;
+      kernel(heads[n % 2], scratch.get());
+    }
   });
   return CF_OK;
 }
@@ -78,8 +86,7 @@ cf_status cf_attention_fwd_cpu(const cf_attention_fwd* p, int threads) {
   return CF_GUARD([&]() -> cf_status {
     if (const cf_status status = attention_check(p->shape, p->seed)) return status;
     const cf_attention_shape& s = p->shape;
-    const AttentionKernels& table = kernels();
-    return for_each_sequence(s, threads, [&](int64_t n, float* scratch) {
+    return for_each_sequence(s, threads, kernels().forward, [&](int64_t n) {
       AttentionHead h = common(s, n, p->mask, p->seed);
       h.q = sequence<const void>(p->q, s, n);
       h.k = sequence<const void>(p->k, s, n);
@@ -90,7 +97,7 @@ cf_status cf_attention_fwd_cpu(const cf_attention_fwd* p, int threads) {
       h.v_stride = p->v.stride[3];
       h.out_stride = p->out.stride[3];
       h.lse = p->lse + n * s.queries;
-      table.forward(h, scratch);
+      return h;
     });
   });
 }
@@ -99,8 +106,7 @@ cf_status cf_attention_bwd_cpu(const cf_attention_bwd* p, int threads) {
   return CF_GUARD([&]() -> cf_status {
     if (const cf_status status = attention_check(p->shape, p->seed)) return status;
     const cf_attention_shape& s = p->shape;
-    const AttentionKernels& table = kernels();
-    return for_each_sequence(s, threads, [&](int64_t n, float* scratch) {
+    return for_each_sequence(s, threads, kernels().backward, [&](int64_t n) {
       AttentionHead h = common(s, n, p->mask, p->seed);
       h.q = sequence<const void>(p->q, s, n);
       h.k = sequence<const void>(p->k, s, n);
@@ -119,7 +125,7 @@ cf_status cf_attention_bwd_cpu(const cf_attention_bwd* p, int threads) {
       h.dk_stride = p->dk.stride[3];
       h.dv_stride = p->dv.stride[3];
       h.lse = const_cast<float*>(p->lse) + n * s.queries;
-      table.backward(h, scratch);
+      return h;
     });
   });
 }

@@ -17,6 +17,7 @@ struct AttentionHead {
   int direction;                  // CF_ATTENTION_FULL, _FORWARD or _BACKWARD
   float scale;
   unsigned key, high, threshold;  // dropout bits; threshold 0: no dropout, else a value is kept if its 16 bits are below
+  const AttentionHead* next;      // the head that comes after this one, or null: its inputs are fetched meanwhile
 };
 
 struct AttentionKernels {

@@ -188,6 +188,13 @@ static void forward(const AttentionHead& h, float* scratch) {
     int low, high;
     const int tile_rows = least(kTile, h.queries - i0);
     visible(h, i0, i0 + tile_rows - 1, &low, &high);
+    fetch_rows<1>(h.out, h.out_stride, i0, tile_rows, h.queries, h.width, h.dtype);
+    if (h.next) {
+      const int share = (h.keys * kTile + h.queries - 1) / h.queries, first = i0 / kTile * share;
+      fetch_rows<0>(h.next->q, h.q_stride, i0, kTile, h.queries, h.width, h.dtype);
+      fetch_rows<0>(h.next->k, h.k_stride, first, share, h.keys, h.width, h.dtype);
+      fetch_rows<0>(h.next->v, h.v_stride, first, share, h.keys, h.width, h.dtype);
+    }
     if (h.threshold && high > low) keep_bits(h, i0, low, high, (int*)keep, pitch);
     for (int r0 = 0; r0 < tile_rows; r0 += kRows) {
       const int n = least(kRows, tile_rows - r0);
@@ -261,6 +268,17 @@ static void backward(const AttentionHead& h, float* scratch) {
     int low, high;
     visible(h, i0, i0 + n - 1, &low, &high);
     const int range = high > low ? high - low : 0;
+    const int share = (h.keys * kTile + h.queries - 1) / h.queries, first = i0 / kTile * share;
+    fetch_rows<1>(h.dq, h.dq_stride, i0, n, h.queries, h.width, h.dtype);
+    fetch_rows<1>(h.dk, h.dk_stride, first, share, h.keys, h.width, h.dtype);
+    fetch_rows<1>(h.dv, h.dv_stride, first, share, h.keys, h.width, h.dtype);
+    if (h.next) {
+      fetch_rows<0>(h.next->q, h.q_stride, i0, kTile, h.queries, h.width, h.dtype);
+      fetch_rows<0>(h.next->grad, h.grad_stride, i0, kTile, h.queries, h.width, h.dtype);
+      fetch_rows<0>(h.next->saved, h.saved_stride, i0, kTile, h.queries, h.width, h.dtype);
+      fetch_rows<0>(h.next->k, h.k_stride, first, share, h.keys, h.width, h.dtype);
+      fetch_rows<0>(h.next->v, h.v_stride, first, share, h.keys, h.width, h.dtype);
+    }
     if (h.threshold && range) keep_bits(h, i0, low, high, (int*)keep, pitch);
     gemm<false>(q + i0 * d, d, 1, keys + low, padded, h.width, p + low, pitch, n, range / CF_WIDTH);
     gemm<false>(grad + i0 * d, d, 1, values + low, padded, h.width, ds + low, pitch, n, range / CF_WIDTH);

@@ -77,6 +77,15 @@ static void store_row(const float* from, int width, float factor, int dtype, voi
   }
 }
 
+// Asks for rows first ... first + n - 1 (not beyond `rows`) to be brought into the cache.
+template <int kForWriting>
+static void fetch_rows(const void* from, int64_t stride, int first, int n, int rows, int width, int dtype) {
+  const int size = dtype ? 2 : 4;
+  for (int i = first; i < first + n && i < rows; ++i)
+    for (int byte = 0; byte < width * size; byte += 64)
+      __builtin_prefetch((const char*)from + i * stride * size + byte, kForWriting);
+}
+
 // to[c][j] = from[j][c], c < width, zeros for n <= j < padded; a perfect shuffle of CF_WIDTH rows, log2(CF_WIDTH) times.
 static void transpose(const float* from, int n, int d, int width, float* to, int padded) {
   for (int j = 0; j < padded; j += CF_WIDTH)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import backends
@@ -292,7 +296,7 @@ def test_log_sum_exp_and_the_same_bits_twice(backend: str) -> None:
     assert_close(first[1][1][some] * 0.6931471805599453, wanted[some], FP32)
 
 
-def test_threads_and_simd_levels_agree() -> None:
+def test_the_number_of_threads_does_not_matter() -> None:
     torch.manual_seed(6)
     q, k, v, grad = inputs(32, 108, 108, "both", batch=8, heads=4)
     before = torch.get_num_threads()
@@ -307,3 +311,22 @@ def test_threads_and_simd_levels_agree() -> None:
     finally:
         torch.set_num_threads(before)
     assert backends.bits(results[0]) == backends.bits(results[1])
+
+
+@pytest.mark.parametrize("level", ["plain", "avx2"])
+def test_lower_simd_levels_match_float64_too(level: str) -> None:
+    """The same comparison in a process of its own, since the level is chosen once."""
+    body = """
+import sys
+sys.path[:0] = sys.argv[1:]
+import test_attention as t
+assert t.backends.module("cpu").build_info()["simd"] in ("plain", LEVEL)
+for width, queries, keys in ((2, 7, 7), (9, 33, 50), (18, 108, 108), (32, 108, 108), (64, 50, 130)):
+    for direction in t.DIRECTIONS:
+        t.compare("cpu", width, queries, keys, direction, masked=width == 9, rate=0.2)
+for dtype in (t.torch.bfloat16, t.torch.float16):
+    t.test_half_precision_is_no_worse_than_torch("cpu", dtype, 9, 33, 33)
+"""
+    here = Path(__file__).parent
+    command = [sys.executable, "-c", body.replace("LEVEL", repr(level)), str(here), str(here.parent)]
+    subprocess.run(command, check=True, env=os.environ | {"CHORDFAST_SIMD": level})
