@@ -18,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,3 +97,75 @@ def bench_cqt(case: str, length: int, repeats: int, capsys: pytest.CaptureFixtur
         for name, values in times.items():
             each = statistics.median(values)
             print(f"{name:26}{each / length * 1e6:10.1f}{length / each:13.0f}{each / own:13.2f}x{error[name]:25.1e}")
+
+
+# --- On a GPU: nothing below runs, or imports torch, without one ------------------------------------------------------
+
+
+def gpu_providers() -> dict[str, Callable[[Any], Any]]:
+    """Functions from float32 CUDA tensors [B, N] to log-magnitudes [B, T, 144] there, chordfast first."""
+    import torch
+
+    found: dict[str, Callable[[Any], Any]] = {"chordfast": ops.cqt}
+    try:
+        from nnAudio.features.cqt import CQT1992v2
+    except ImportError:
+        return found
+    module = CQT1992v2(
+        sr=22050, hop_length=2048, n_bins=144, bins_per_octave=24, fmin=BTC.fmin, verbose=False, trainable=False
+    ).cuda()
+
+    def nnaudio(x: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            return torch.log(module(x).transpose(1, 2) + 1e-6)
+
+    found["nnAudio CQT1992v2"] = nnaudio
+    return found
+
+
+def gpu_work(seconds_of_audio: float) -> dict[str, float]:
+    """What the transform has to do: FLOPs as the plan counts them, and bytes between the chip and its memory."""
+    return {"flops": 4.5e6 * seconds_of_audio, "bytes": 355e3 * seconds_of_audio}
+
+
+def gpu_seconds(run: Callable[[Any], Any], x: Any, rounds: int = 20) -> list[float]:
+    """Device time of each of ``rounds`` calls, replayed from a CUDA graph so that launching does not count."""
+    import torch
+
+    for _ in range(3):
+        run(x)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run(x)
+    times = []
+    for _ in range(rounds + 3):
+        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        begin.record()
+        graph.replay()
+        end.record()
+        end.synchronize()
+        times.append(begin.elapsed_time(end) / 1e3)
+    return times[3:]
+
+
+@pytest.mark.parametrize(("batch", "length"), [(1, 160), (64, 160), (512, 10)])
+def bench_cqt_gpu(batch: int, length: int, capsys: pytest.CaptureFixture[str]) -> None:
+    if not native().cuda_devices():
+        pytest.skip("no usable GPU")
+    import torch
+
+    y = np.resize(signal(), (batch, length * 22050)).astype(np.float32)
+    x, wanted = torch.from_numpy(y).cuda(), ops.cqt(y[0])
+    rows = []
+    for name, run in gpu_providers().items():
+        error = float(np.abs(run(x)[0].cpu().numpy()[: len(wanted)] - wanted).mean())
+        rows.append((name, statistics.median(gpu_seconds(run, x)), error))
+    audio, own = batch * length, rows[0][1]
+    with capsys.disabled():
+        print(f"\nCQT of {batch} x {length} s on {torch.cuda.get_device_name()}, float32, device time, data on the GPU")
+        print(f"{'provider':26}{'ns per s':>10}{'x real time':>13}{'chordfast is':>14}{'mean |d log| to the CPU':>25}")
+        for name, each, error in rows:
+            print(f"{name:26}{each / audio * 1e9:10.1f}{audio / each:13.0f}{each / own:13.2f}x{error:25.1e}")
+        work = gpu_work(audio)
+        print(f"chordfast: {work['flops'] / own / 1e12:.1f} TFLOP/s, {work['bytes'] / own / 1e9:.0f} GB/s")
+    assert rows[0][2] < 1e-4, "the result on the GPU differs from the CPU's; its time means nothing"
