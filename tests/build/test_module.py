@@ -27,7 +27,9 @@ def test_stub_names_exactly_what_the_module_has() -> None:
             found[node.name] = {item.name for item in node.body if isinstance(item, ast.FunctionDef)} - {"__init__"}
     module = native()
     if not module.build_info()["with_cuda"]:
-        found = {name: methods for name, methods in found.items() if name == "cuda_devices" or "cuda" not in name.lower()}
+        found = {
+            name: methods for name, methods in found.items() if name == "cuda_devices" or "cuda" not in name.lower()
+        }
     built = {}
     for name in (n for n in dir(module) if not n.startswith("_")):
         item = getattr(module, name)
