@@ -26,7 +26,7 @@ bench: $(VENV)/.built  ## speed of the constant-Q transform against librosa, nnA
 	$(BIN)/python -m pytest benchmarks/bench_cqt.py
 
 clean:  ## remove the environment and everything built
-	rm -rf $(VENV) build out dist *.egg-info chordfast/_C*.so
+	rm -rf $(VENV) build out dist *.egg-info chordfast/_C*.so chordfast/_simt*.so
 
 help:
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/ –/'
