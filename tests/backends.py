@@ -100,7 +100,7 @@ def bits(value: Any) -> list[bytes]:
     if hasattr(value, "detach"):
         import torch
 
-        value = value.detach().cpu().contiguous().view(torch.uint8).numpy() if value.numel() else np.empty(0, np.uint8)
+        value = value.detach().cpu().reshape(-1).view(torch.uint8).numpy() if value.numel() else np.empty(0, np.uint8)
     return [np.ascontiguousarray(value).tobytes()]
 
 
