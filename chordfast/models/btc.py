@@ -10,16 +10,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, NamedTuple, Self, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .. import ops
 from ..errors import UsageError
 from .common import ChordModel, described
 
 LN_EPSILON = 1e-6
+LONGEST, WIDEST = 256, 64  # what ops.attention takes
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,15 @@ class BTCLayerNorm(nn.Module):
         return (self.gamma * ((wide - mean) / (sigma + LN_EPSILON)) + self.beta).to(x.dtype)
 
 
+class View(NamedTuple):
+    """What a block may see: "forward" keys j ≤ i or "backward" j ≥ i, of those the valid ones (bool [B, T] or None),
+    and the same as a mask, bool [T, T] or [B, 1, T, T] (query, key)."""
+
+    direction: str
+    valid: Tensor | None
+    allowed: Tensor
+
+
 class MultiHeadAttention(nn.Module):
     """Multi-head self-attention without biases; scores are scaled by 1/√(width of a head)."""
 
@@ -90,19 +101,21 @@ class MultiHeadAttention(nn.Module):
         self.value_linear = nn.Linear(size, size, bias=False)
         self.output_linear = nn.Linear(size, size, bias=False)
 
-    def forward(self, x: Tensor, allowed: Tensor, maps: list[Tensor] | None) -> Tensor:
-        """[B, T, D], ``allowed`` bool [T, T] or [B, 1, T, T] (query, key) -> [B, T, D]; maps are appended if asked."""
+    def forward(self, x: Tensor, view: View, maps: list[Tensor] | None) -> Tensor:
+        """[B, T, D] -> [B, T, D]; maps are appended if asked."""
         batch, frames, size = x.shape
         query, key, value = (
             linear(x).view(batch, frames, self.heads, size // self.heads).transpose(1, 2)
             for linear in (self.query_linear, self.key_linear, self.value_linear)
         )
         rate = self.dropout if self.training else 0.0
-        if maps is None:
-            y = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed, dropout_p=rate)
+        if maps is None and frames <= LONGEST and size // self.heads <= WIDEST and query.dtype != torch.float64:
+            y = cast(Tensor, ops.attention(query, key, value, view.direction, rate, view.valid))
+        elif maps is None:
+            y = F.scaled_dot_product_attention(query, key, value, attn_mask=view.allowed, dropout_p=rate)
         else:
             scores = query @ key.transpose(-1, -2) * (size // self.heads) ** -0.5
-            weights = scores.masked_fill(~allowed, float("-inf")).softmax(-1)
+            weights = scores.masked_fill(~view.allowed, float("-inf")).softmax(-1)
             maps.append(weights)
             y = F.dropout(weights, rate) @ value
         return self.output_linear(y.transpose(1, 2).reshape(batch, frames, size))
@@ -152,9 +165,9 @@ class AttentionBlock(nn.Module):
         self.layer_norm_mha = BTCLayerNorm(config.hidden_size)
         self.layer_norm_ffn = BTCLayerNorm(config.hidden_size)
 
-    def forward(self, h: Tensor, allowed: Tensor, valid: Tensor | None, maps: list[Tensor] | None) -> Tensor:
+    def forward(self, h: Tensor, view: View, valid: Tensor | None, maps: list[Tensor] | None) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
-        y = self.multi_head_attention(self.layer_norm_mha(h), allowed, maps)
+        y = self.multi_head_attention(self.layer_norm_mha(h), view, maps)
         h = F.dropout(h + y, self.dropout, self.training)
         z = self.positionwise_convolution(self.layer_norm_ffn(h), valid)
         return F.dropout(h + z, self.dropout, self.training)
@@ -169,10 +182,8 @@ class BidirectionalLayer(nn.Module):
         self.backward_attn_block = AttentionBlock(config)
         self.linear = nn.Linear(2 * config.hidden_size, config.hidden_size)
 
-    def forward(
-        self, h: Tensor, past: Tensor, future: Tensor, valid: Tensor | None, maps: list[Tensor] | None
-    ) -> Tensor:
-        """[B, T, D] -> [B, T, D]; ``past`` and ``future`` are the two blocks' attention masks."""
+    def forward(self, h: Tensor, past: View, future: View, valid: Tensor | None, maps: list[Tensor] | None) -> Tensor:
+        """[B, T, D] -> [B, T, D]; ``past`` and ``future`` are what the two blocks see."""
         ahead = self.attn_block(h, past, valid, maps)
         back = self.backward_attn_block(h, future, valid, maps)
         return self.linear(torch.cat((ahead, back), dim=-1))
@@ -215,8 +226,9 @@ class BidirectionalEncoder(nn.Module):
             past, future = past & keys | diagonal, future & keys | diagonal
             valid = mask[..., None].to(x.dtype)
         h = self.embedding_proj(F.dropout(x, self.dropout, self.training)) + self.timing[:frames]
+        views = View("forward", mask, past), View("backward", mask, future)
         for layer in self.self_attn_layers:
-            h = layer(h, past, future, valid, maps)
+            h = layer(h, *views, valid, maps)
         return self.layer_norm(h)
 
 

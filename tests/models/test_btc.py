@@ -65,6 +65,34 @@ def test_attention_maps_only_when_asked(btc, btc_golden, monkeypatch):
     btc(x)
 
 
+@pytest.mark.parametrize("sizes", [{"timestep": 300}, {"hidden_size": 160, "num_heads": 2, "filter_size": 16}])
+def test_windows_and_heads_beyond_the_kernels(sizes):
+    """More than 256 frames, heads wider than 64: torch's attention steps in."""
+    torch.manual_seed(0)
+    model = BTC(num_layers=1, num_classes=25, **sizes).eval()
+    x = torch.randn(1, sizes.get("timestep", 20), 144)
+    with torch.no_grad():
+        close(model(x).double(), model.double()(x.double()), 2e-5)
+
+
+@pytest.mark.parametrize("frames", [108, 41])
+def test_single_precision_agrees_with_double(btc, frames):
+    """float32 goes through ops.attention, float64 through torch's: valid frames and all gradients agree."""
+    torch.manual_seed(0)
+    x = torch.randn(3, frames, 144)
+    mask = torch.arange(frames) < torch.tensor([frames, 1, frames // 2])[:, None]
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        model = btc.to(dtype)
+        model.zero_grad()
+        logits = model(x.to(dtype), mask)[mask]
+        logits.square().mean().backward()
+        gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+        results.append([logits.detach(), *gradients])
+    for mine, true in zip(*results, strict=True):
+        close(mine.double(), true, 2e-5 * max(1.0, float(true.abs().max())))
+
+
 def test_gradients_of_cross_entropy(btc_golden):
     model = BTC(
         num_classes=25, num_layers=2, input_dropout=0, layer_dropout=0, attention_dropout=0, relu_dropout=0
