@@ -11,13 +11,13 @@ extern "C" {
 
 enum { CF_KD_FLOAT32 = 0, CF_KD_BFLOAT16 = 1, CF_KD_FLOAT16 = 2, CF_KD_FLOAT64 = 3 };
 
-// What `stats` holds. CF_KD_FACTOR is what the gradient has still to be multiplied with: 0 where the mix was cut at 0, the
-// reciprocal of the number of rows for float16 (whose range the divided gradient would leave), else 1.
+// What `stats` holds. CF_KD_FACTOR is what the gradient has still to be multiplied with: 0 where the mix was cut at 0,
+// the reciprocal of the number of rows for float16 (whose range the divided gradient would leave), else 1.
 enum { CF_KD_KD = 0, CF_KD_HARD = 1, CF_KD_DROPPED = 2, CF_KD_DAMPED = 3, CF_KD_FACTOR = 4, CF_KD_STATS = 5 };
 
 // "number" below is double for CF_KD_FLOAT64 and float else.
 typedef struct cf_kd_loss_params {
-  const void* student;        // [rows, classes] of dtype
+  const void* student;        // [rows, classes] of dtype; may be NULL, as the others, if there are no rows
   const void* teacher;        // the same, or NULL: no distillation (alpha counts as 0)
   const int64_t* target;      // [rows], or NULL: distillation only (alpha counts as 1)
   const uint8_t* mask;        // [rows], 0 = the row does not exist, or NULL
@@ -51,4 +51,9 @@ cf_status cf_kd_loss_bwd_cuda(const void* gradient, const void* grad_output, con
 
 #ifdef __cplusplus
 }
+
+namespace chordfast {
+// How fast a row's weight falls from 1 with the teacher's confidence above `high`, down to 0.2 at 1.
+inline double kd_loss_weight_slope(double high) { return 0.8 / (1.0 - high + 1e-8); }
+}  // namespace chordfast
 #endif

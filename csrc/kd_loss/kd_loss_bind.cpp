@@ -10,8 +10,8 @@ namespace {
 
 // student, teacher, target, mask, class_weights, gradient, loss, stats, valid, workspace; 0 where there is none
 using Addresses = std::array<uintptr_t, 10>;
-using Sizes = std::array<int64_t, 6>;     // rows, classes, dtype, ignore_index, has_ignore, selective
-using Numbers = std::array<double, 5>;    // temperature, alpha, gamma, low, high
+using Sizes = std::array<int64_t, 6>;   // rows, classes, dtype, ignore_index, has_ignore, selective
+using Numbers = std::array<double, 5>;  // temperature, alpha, gamma, low, high
 
 cf_kd_loss_params params(const Addresses& at, const Sizes& sizes, const Numbers& numbers) {
   auto pointer = [&](int i) { return reinterpret_cast<void*>(at[i]); };

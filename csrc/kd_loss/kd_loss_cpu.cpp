@@ -69,7 +69,7 @@ void row_in_double(const cf_kd_loss_params& p, int64_t row, double kd_scale, dou
     double w = 1;
     if (p.selective) {
       if (confidence > p.high) {
-        w = std::clamp(1 - 0.8 * (confidence - p.high) / (1 - p.high + 1e-8), 0.0, 1.0);
+        w = 1 - chordfast::kd_loss_weight_slope(p.high) * (confidence - p.high);
         sums->damped += 1;
       }
       if (confidence < p.low) {
@@ -104,7 +104,8 @@ void row_in_double(const cf_kd_loss_params& p, int64_t row, double kd_scale, dou
 }
 
 cf_status forward(const cf_kd_loss_params& p, int threads) {
-  CF_CHECK(p.student && p.loss && p.stats && p.valid && (p.teacher || p.target), "kd_loss: a pointer is missing");
+  CF_CHECK(p.loss && p.stats && p.valid && (p.rows == 0 || (p.student && (p.teacher || p.target))),
+           "kd_loss: a pointer is missing");
   CF_CHECK(p.rows >= 0 && p.classes >= 1 && p.classes < std::numeric_limits<int>::max() && threads >= 1,
            "kd_loss: %lld rows of %lld classes on %d threads", static_cast<long long>(p.rows),
            static_cast<long long>(p.classes), threads);
@@ -114,8 +115,9 @@ cf_status forward(const cf_kd_loss_params& p, int threads) {
   for (int64_t i = 0; i < p.rows; ++i) {
     if (!counts(p, i)) continue;
     ++valid;
-    CF_CHECK(!has_hard(p) || (p.target[i] >= 0 && p.target[i] < p.classes), "kd_loss: target %lld of row %lld is no class",
-             static_cast<long long>(p.target[i]), static_cast<long long>(i));
+    CF_CHECK(!has_hard(p) || (p.target[i] >= 0 && p.target[i] < p.classes),
+             "kd_loss: target %lld of row %lld is no class", static_cast<long long>(p.target[i]),
+             static_cast<long long>(i));
   }
   *p.valid = valid;
   const bool late = p.dtype == CF_KD_FLOAT16;  // divided in the backward pass
@@ -131,6 +133,8 @@ cf_status forward(const cf_kd_loss_params& p, int threads) {
   job.classes = p.classes, job.padded = (p.classes + 15) / 16 * 16;
   job.temperature = static_cast<float>(p.temperature), job.gamma = static_cast<float>(p.gamma);
   job.low = static_cast<float>(p.low), job.high = static_cast<float>(p.high);
+  const double slope = chordfast::kd_loss_weight_slope(p.high);
+  job.weight_slope = static_cast<float>(slope), job.weight_at_1 = static_cast<float>(1 - slope * (1 - p.high));
   job.kd_scale = static_cast<float>(kd_scale), job.hard_scale = static_cast<float>(hard_scale);
   job.selective = p.selective, job.dtype = p.dtype;
   job.power = p.temperature <= 4 && p.temperature == std::floor(p.temperature) ? static_cast<int>(p.temperature) : 0;
@@ -148,7 +152,8 @@ cf_status forward(const cf_kd_loss_params& p, int threads) {
       auto flush = [&] {
         chordfast::KdLossSums added;
         if (waiting) level.batch(job, rows, waiting, scratch.data(), &added);
-        if (waiting) sums.kd += added.kd, sums.hard += added.hard, sums.dropped += added.dropped, sums.damped += added.damped;
+        if (waiting)
+          sums.kd += added.kd, sums.hard += added.hard, sums.dropped += added.dropped, sums.damped += added.damped;
         waiting = 0;
       };
       for (int64_t i = block * kBlock; i < std::min(p.rows, (block + 1) * kBlock); ++i) {
@@ -166,19 +171,26 @@ cf_status forward(const cf_kd_loss_params& p, int threads) {
   });
 
   Sums total;
-  for (const Sums& s : partial) total.kd += s.kd, total.hard += s.hard, total.dropped += s.dropped, total.damped += s.damped;
+  for (const Sums& s : partial)
+    total.kd += s.kd, total.hard += s.hard, total.dropped += s.dropped, total.damped += s.damped;
   const double count = valid ? static_cast<double>(valid) : 1.0;
   const double kd = total.kd / count, hard = total.hard / count, mixed = part * kd + (1 - part) * hard;
   const bool cut = has_kd(p) && has_hard(p) && mixed < 0;
   const double loss = cut ? 0.0 : !has_kd(p) ? hard : !has_hard(p) ? kd : mixed;
   const double stats[CF_KD_STATS] = {kd, hard, total.dropped / count, total.damped / count,
-                                     cut ? 0.0 : late ? 1.0 / count : 1.0};
+                                     cut    ? 0.0
+                                     : late ? 1.0 / count
+                                            : 1.0};
   for (int i = 0; i < CF_KD_STATS; ++i) {
-    if (p.dtype == CF_KD_FLOAT64) static_cast<double*>(p.stats)[i] = stats[i];
-    else static_cast<float*>(p.stats)[i] = static_cast<float>(stats[i]);
+    if (p.dtype == CF_KD_FLOAT64)
+      static_cast<double*>(p.stats)[i] = stats[i];
+    else
+      static_cast<float*>(p.stats)[i] = static_cast<float>(stats[i]);
   }
-  if (p.dtype == CF_KD_FLOAT64) *static_cast<double*>(p.loss) = loss;
-  else *static_cast<float*>(p.loss) = static_cast<float>(loss);
+  if (p.dtype == CF_KD_FLOAT64)
+    *static_cast<double*>(p.loss) = loss;
+  else
+    *static_cast<float*>(p.loss) = static_cast<float>(loss);
   return CF_OK;
 }
 
@@ -188,13 +200,14 @@ extern "C" cf_status cf_kd_loss_fwd_cpu(const cf_kd_loss_params* params, int thr
   return CF_GUARD([&] { return forward(*params, threads); });
 }
 
-extern "C" cf_status cf_kd_loss_bwd_cpu(const void* gradient, const void* grad_output, const void* stats, void* out, int64_t n,
-                                        int dtype, int threads) {
+extern "C" cf_status cf_kd_loss_bwd_cpu(const void* gradient, const void* grad_output, const void* stats, void* out,
+                                        int64_t n, int dtype, int threads) {
   return CF_GUARD([&] {
     CF_CHECK(n >= 0 && threads >= 1 && dtype >= CF_KD_FLOAT32 && dtype <= CF_KD_FLOAT64, "kd_loss: bad size or dtype");
     const bool wide = dtype == CF_KD_FLOAT64;
-    const double factor = wide ? *static_cast<const double*>(grad_output) * static_cast<const double*>(stats)[CF_KD_FACTOR]
-                               : *static_cast<const float*>(grad_output) * static_cast<const float*>(stats)[CF_KD_FACTOR];
+    const double factor =
+        wide ? *static_cast<const double*>(grad_output) * static_cast<const double*>(stats)[CF_KD_FACTOR]
+             : *static_cast<const float*>(grad_output) * static_cast<const float*>(stats)[CF_KD_FACTOR];
     if (factor == 1.0 && gradient == out) return CF_OK;
     constexpr int64_t kPiece = 1 << 16;
     const auto& level = kernels();

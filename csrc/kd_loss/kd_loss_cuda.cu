@@ -19,7 +19,8 @@ template <class T>
 int elements_a_load(const Args<T>& a) {
   for (int v = 16 / static_cast<int>(sizeof(T)); v > 1; v /= 2) {
     const int bytes = v * static_cast<int>(sizeof(T));
-    if (a.classes % v == 0 && aligned(a.student, bytes) && aligned(a.teacher, bytes) && aligned(a.gradient, bytes)) return v;
+    if (a.classes % v == 0 && aligned(a.student, bytes) && aligned(a.teacher, bytes) && aligned(a.gradient, bytes))
+      return v;
   }
   return 1;
 }
@@ -28,10 +29,10 @@ template <class T>
 void launch_rows(const Args<T>& a, void* stream) {
   const dim3 grid(static_cast<unsigned>(row_blocks(a.rows))), block(kWarps * 32);
   const int v = elements_a_load(a), n = a.classes;
-#define CF_ROWS(V, P)                                                          \
-  if (v >= V && n <= 32 * V * P) {                                             \
-    CF_LAUNCH((rows_in_registers<T, V, P>), grid, block, 0, stream, a);        \
-    return;                                                                    \
+#define CF_ROWS(V, P)                                                   \
+  if (v >= V && n <= 32 * V * P) {                                      \
+    CF_LAUNCH((rows_in_registers<T, V, P>), grid, block, 0, stream, a); \
+    return;                                                             \
   }
   constexpr int kWidest = 16 / sizeof(T);
   CF_ROWS(1, 1)
@@ -69,6 +70,9 @@ cf_status forward(const cf_kd_loss_params& p, int device, void* stream) {
   a.gamma = static_cast<float>(p.gamma);
   a.low = static_cast<float>(p.low);
   a.high = static_cast<float>(p.high);
+  const double slope = chordfast::kd_loss_weight_slope(p.high);
+  a.weight_slope = static_cast<float>(slope);
+  a.weight_at_1 = static_cast<float>(1 - slope * (1 - p.high));
   a.rows = static_cast<int>(p.rows);
   a.classes = static_cast<int>(p.classes);
   const bool whole = a.temperature <= 4.0f && a.temperature == std::floor(a.temperature);
@@ -94,7 +98,8 @@ cf_status backward(const void* gradient, const void* grad_output, const void* st
   T* to = static_cast<T*>(out);
   const float *output = static_cast<const float*>(grad_output), *stat = static_cast<const float*>(stats);
   constexpr int kWidest = 16 / sizeof(T);
-  const dim3 grid(static_cast<unsigned>(std::min<int64_t>(1024, (n + 256 * kWidest - 1) / (256 * kWidest)))), block(256);
+  const dim3 grid(static_cast<unsigned>(std::min<int64_t>(1024, (n + 256 * kWidest - 1) / (256 * kWidest)))),
+      block(256);
   if (aligned(in, 16) && aligned(to, 16))
     CF_LAUNCH((scale<T, kWidest>), grid, block, 0, stream, in, to, output, stat, n);
   else
@@ -111,8 +116,9 @@ extern "C" int64_t cf_kd_loss_workspace(int64_t rows) {
 
 extern "C" cf_status cf_kd_loss_fwd_cuda(const cf_kd_loss_params* p, int device, void* stream) {
   return CF_GUARD([&]() -> cf_status {
-    CF_CHECK(p->student && p->loss && p->stats && p->valid && p->workspace && (p->teacher || p->target),
-             "kd_loss: a pointer is missing");
+    CF_CHECK(
+        p->loss && p->stats && p->valid && p->workspace && (p->rows == 0 || (p->student && (p->teacher || p->target))),
+        "kd_loss: a pointer is missing");
     CF_CHECK(p->rows >= 0 && p->classes >= 1 && p->rows < (int64_t{1} << 31) - kRowsPerBlock && p->classes < 1 << 30,
              "kd_loss: %lld rows of %lld classes", static_cast<long long>(p->rows), static_cast<long long>(p->classes));
     CF_CHECK(p->temperature > 0 && p->gamma >= 0, "kd_loss: temperature %g, gamma %g", p->temperature, p->gamma);

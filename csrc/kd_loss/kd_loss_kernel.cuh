@@ -11,25 +11,26 @@ namespace kd_loss {
 
 constexpr int kWarps = 8, kRowsPerWarp = 4, kRowsPerBlock = kWarps * kRowsPerWarp;
 constexpr int kCountBlocks = 64;  // at most; a warp adds their counts up with two loads a lane
-constexpr int kSums = 4;          // distillation, hard loss, dropped and damped rows
+constexpr int kSums = 4;
 constexpr unsigned kAll = 0xffffffffu;
 
 template <class T>
 struct Args {
   const T* student;
-  const T* teacher;        // null: no distillation
-  const int64_t* target;   // null: no target, so nothing is ignored
-  const uint8_t* mask;     // null: nothing masked
+  const T* teacher;       // null: no distillation
+  const int64_t* target;  // null: no target, so nothing is ignored
+  const uint8_t* mask;    // null: nothing masked
   const float* class_weights;
-  T* gradient;             // null: not wanted
+  T* gradient;  // null: not wanted
   float* loss;
   float* stats;
   int64_t* valid;
-  unsigned* ticket;        // workspace: blocks that are done,
-  int* counts;             // rows that count, by block of count_rows,
-  float* partial;          // sums of each block of the main kernel
+  unsigned* ticket;  // workspace: blocks that are done,
+  int* counts;       // rows that count, by block of count_rows,
+  float* partial;    // sums of each block of the main kernel
   int64_t ignore_index;
   float temperature, log2e_by_t, alpha, gamma, low, high;
+  float weight_at_1, weight_slope;  // of a row of confidence c > high: weight_at_1 + weight_slope * (1 - c)
   int rows, classes, count_blocks, power;
   bool selective, has_ignore, has_hard, late_division;
 };
@@ -50,13 +51,21 @@ __device__ __forceinline__ void narrow(float x, __nv_bfloat16* to) { *to = __flo
 template <int bytes>
 struct Word;
 template <>
-struct Word<2> { using type = unsigned short; };
+struct Word<2> {
+  using type = unsigned short;
+};
 template <>
-struct Word<4> { using type = unsigned; };
+struct Word<4> {
+  using type = unsigned;
+};
 template <>
-struct Word<8> { using type = uint2; };
+struct Word<8> {
+  using type = uint2;
+};
 template <>
-struct Word<16> { using type = uint4; };
+struct Word<16> {
+  using type = uint4;
+};
 
 template <class T, int V>
 __device__ __forceinline__ void load(const T* from, float* to) {
@@ -97,53 +106,66 @@ __device__ __forceinline__ float sharp(float soft, float d, int power) {
   return power == 1 ? soft : power == 2 ? square : power == 3 ? square * soft : square * square;
 }
 
+// ln(1 + y) for y >= 0: the logarithm of the rounded sum, corrected for the rounding (Hewlett-Packard's formula).
+__device__ __forceinline__ float log_1_plus(float y) {
+  const float u = 1.0f + y;
+  return u == 1.0f ? y : logf(u) * (y / (u - 1.0f));
+}
+
 // What a row's elements add up to, and what they are multiplied with in the gradient
 // to_soft * exp(z/T) - to_teach * exp(u/T) - to_hard * exp(z), at_target instead of the last at the target.
 struct RowSums {
-  float soft, teach, cross, others, below;  // below: the target's z - max
+  float soft, teach, cross, others;
+  float below;  // the target's z - max
+  float rest;   // teach without its largest, where that is nearly all
 };
 struct RowFactors {
   float to_soft, to_teach, to_hard, at_target;
 };
-struct BlockSums {
-  float kd, hard, dropped, damped;
-};
+// What the rows of one warp add up to, in shared memory; only lane 0 adds.
+using WarpSums = float[kSums];  // distillation, hard loss, dropped, damped
+
+// Whether the weight needs 1 - c, of which 1 - 1/teach would leave few digits.
+template <class T>
+__device__ __forceinline__ bool very_sure(const Args<T>& a, const RowSums& s) {
+  return a.selective && s.teach * a.high < 1.0f;
+}
 
 template <class T>
-__device__ __forceinline__ RowFactors finish_row(const Args<T>& a, const RowSums& s, int64_t y, float unit, BlockSums* sums) {
+__device__ __forceinline__ RowFactors finish_row(const Args<T>& a, const RowSums& s, int64_t y, float unit, int lane,
+                                                 WarpSums& sums) {
   RowFactors f{0.0f, 0.0f, 0.0f, 0.0f};
   if (a.teacher) {
     const float confidence = 1.0f / s.teach;  // the largest exponential is exp(0)
     const float divergence = s.cross / (s.teach * a.temperature) + (logf(s.soft) - logf(s.teach));
     float w = 1.0f;
     if (a.selective) {
-      if (confidence > a.high) {
-        w = 1.0f - 0.8f * (confidence - a.high) / (1.0f - a.high + 1e-8f);
-        w = w < 0.0f ? 0.0f : w > 1.0f ? 1.0f : w;
-        sums->damped += 1.0f;
+      if (very_sure(a, s)) {
+        w = a.weight_at_1 + a.weight_slope * (s.rest / s.teach);
+        if (lane == 0) sums[3] += 1.0f;
       }
       if (confidence < a.low) {
         w = 0.0f;
-        sums->dropped += 1.0f;
+        if (lane == 0) sums[2] += 1.0f;
       }
     }
-    if (w > 0.0f || divergence != divergence) sums->kd += a.temperature * a.temperature * w * divergence;
+    if (lane == 0 && (w > 0.0f || divergence != divergence)) sums[0] += a.temperature * a.temperature * w * divergence;
     const float scale = (a.has_hard ? a.alpha : 1.0f) * a.temperature * unit * w;
     f.to_soft = scale / s.soft;
     f.to_teach = scale / s.teach;
   }
   if (a.has_hard) {
     const float own = exp2f(s.below * 1.44269504f), sum = own + s.others, p = own / sum, q = s.others / sum;
-    const float minus_log_p = own >= 0.5f ? log1pf(s.others / own) : logf(sum) - s.below;
+    const float minus_log_p = own >= 0.5f ? log_1_plus(s.others / own) : logf(sum) - s.below;
     const float weight = a.class_weights && own == own ? a.class_weights[y] : 1.0f;  // own is NaN if y is no class
     float modulation = 1.0f, slope = -1.0f;
     if (a.gamma > 0.0f) {
       const float p_log_p = p > 0.0f ? p * minus_log_p : p;
-      modulation = a.gamma == 2.0f ? q * q : a.gamma == 1.0f ? q : powf(q, a.gamma);
+      modulation = a.gamma == 2.0f ? q * q : a.gamma == 1.0f ? q : exp2f(a.gamma * log2f(q));
       const float slower = a.gamma == 2.0f ? q : a.gamma == 1.0f ? 1.0f : modulation / q;
       slope = q == 0.0f ? 0.0f : -a.gamma * p_log_p * slower - modulation;
     }
-    if (modulation != 0.0f) sums->hard += weight * modulation * minus_log_p;
+    if (lane == 0 && modulation != 0.0f) sums[1] += weight * modulation * minus_log_p;
     const float b = (a.teacher ? 1.0f - a.alpha : 1.0f) * unit * weight * slope;
     f.to_hard = b / sum;
     f.at_target = b * q;
@@ -167,7 +189,8 @@ template <class T>
 __global__ void __launch_bounds__(256) count_rows(const Args<T> a) {
   CF_SHARED(int, part, 8);
   int count = 0;
-  for (int64_t row = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x; row < a.rows; row += int64_t{256} * gridDim.x)
+  for (int64_t row = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x; row < a.rows;
+       row += int64_t{256} * gridDim.x)
     count += row_counts(a, static_cast<int>(row));
 #pragma unroll
   for (int step = 16; step; step /= 2) count += __shfl_xor_sync(kAll, count, step);
@@ -179,20 +202,12 @@ __global__ void __launch_bounds__(256) count_rows(const Args<T> a) {
   if (blockIdx.x == 0) *a.ticket = 0;
 }
 
-// The sums of this block to memory; the block that finishes last adds up all of them, in the order of their numbers, so that
-// the result does not depend on which one that is.
+// The sums of this block to memory; the block that finishes last adds up all of them, in the order of their numbers, so
+// that the result does not depend on which one that is.
 template <class T>
-__device__ void finish_block(const Args<T>& a, const BlockSums& mine) {
-  using Line = float[kSums];
-  CF_SHARED(Line, part, kWarps);
+__device__ void finish_block(const Args<T>& a, const WarpSums* part) {
   CF_SHARED(unsigned, last, 1);
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  if (lane == 0) {
-    part[warp][0] = mine.kd;
-    part[warp][1] = mine.hard;
-    part[warp][2] = mine.dropped;
-    part[warp][3] = mine.damped;
-  }
   __syncthreads();
   if (threadIdx.x < kSums) {
     float sum = 0.0f;
@@ -209,7 +224,8 @@ __device__ void finish_block(const Args<T>& a, const BlockSums& mine) {
   CF_SHARED(double, total, kWarps * 32);
   double sum = 0.0;
   constexpr int kStep = kWarps * 32 / kSums;
-  for (int64_t i = threadIdx.x / kSums; i < gridDim.x; i += kStep) sum += __ldcg(a.partial + i * kSums + threadIdx.x % kSums);
+  for (int64_t i = threadIdx.x / kSums; i < gridDim.x; i += kStep)
+    sum += __ldcg(a.partial + i * kSums + threadIdx.x % kSums);
   total[threadIdx.x] = sum;
   __syncthreads();
   for (int half = kWarps * 16; half >= kSums; half /= 2) {
@@ -237,11 +253,19 @@ __device__ __forceinline__ float below_max(const Args<T>& a, const T* z, int64_t
   return y >= 0 && y < a.classes ? wide(z[y]) - max_z : __int_as_float(0x7fffffff);
 }
 
+// Blocks a multiprocessor should hold: as many as registers allow without spilling (48 a thread for 5, 64 for 4).
+template <class T, int V, int P>
+constexpr int kBlocksAtOnce = V * P > 8                              ? 1
+                              : P == 1 || (sizeof(T) == 4 && V == 2) ? (V == 8 ? 4 : 5)
+                                                                     : 4;
+
 // Rows of up to 32 * V * P classes, in registers; `classes` is a multiple of V, and every row aligned to V elements.
 template <class T, int V, int P>
-__global__ void __launch_bounds__(kWarps * 32) rows_in_registers(const Args<T> a) {
+__global__ void __launch_bounds__(kWarps * 32, kBlocksAtOnce<T, V, P>) rows_in_registers(const Args<T> a) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  BlockSums sums{0.0f, 0.0f, 0.0f, 0.0f};
+  CF_SHARED(WarpSums, sums, kWarps);
+  if (lane < kSums) sums[warp][lane] = 0.0f;
+  __syncwarp();
   float unit = -1.0f;
   for (int i = 0; i < kRowsPerWarp; ++i) {
     const int row = static_cast<int>(blockIdx.x) * kRowsPerBlock + i * kWarps + warp;
@@ -276,9 +300,8 @@ __global__ void __launch_bounds__(kWarps * 32) rows_in_registers(const Args<T> a
     max_z = warp_max(max_z);
     if (a.teacher) max_u = warp_max(max_u);
 
-    // From here z holds exp(z/T), u exp(u/T), hard exp(z).
-    float hard[V * P];
-    RowSums s{0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+    // From here z holds exp(z/T), u exp(u/T).
+    RowSums s{0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll
     for (int p = 0; p < P; ++p)
 #pragma unroll
@@ -292,33 +315,41 @@ __global__ void __launch_bounds__(kWarps * 32) rows_in_registers(const Args<T> a
           if (teach > 0.0f) s.cross += teach * (du - dz);
           u[k] = teach;
         }
-        hard[k] = sharp(soft, dz, a.power);
-        if ((p * 32 + lane) * V + v != y) s.others += hard[k];
+        if ((p * 32 + lane) * V + v != y) s.others += sharp(soft, dz, a.power);
         z[k] = soft;
       }
     if (a.teacher) {
       s.soft = warp_sum(s.soft);
       s.teach = warp_sum(s.teach);
       s.cross = warp_sum(s.cross);
+      if (very_sure(a, s)) {
+#pragma unroll
+        for (int k = 0; k < V * P; ++k) s.rest += u[k] < 1.0f ? u[k] : 0.0f;
+        s.rest = warp_sum(s.rest);
+        s.rest += rintf(s.teach - s.rest) - 1.0f;
+      }
     }
     if (a.has_hard) {
       s.others = warp_sum(s.others);
       s.below = below_max(a, a.student + at, y, max_z);
     }
     if (unit < 0.0f) unit = a.late_division ? 1.0f : 1.0f / divisor(valid_rows(a, lane));
-    const RowFactors f = finish_row(a, s, y, unit, &sums);
+    const RowFactors f = finish_row(a, s, y, unit, lane, sums[warp]);
     if (!a.gradient) continue;
 #pragma unroll
     for (int p = 0; p < P; ++p) {
       const int j = (p * 32 + lane) * V;
-      float g[V];
+      if (j >= a.classes) continue;
+      float g[V], again[V];
+      if (a.power == 0) load<T, V>(a.student + at + j, again);  // rarely: other temperatures than 1, 2, 3, 4
 #pragma unroll
       for (int v = 0; v < V; ++v) {
         const int k = p * V + v;
         g[v] = a.teacher ? z[k] * f.to_soft - u[k] * f.to_teach : 0.0f;
-        if (a.has_hard) g[v] += j + v == y ? f.at_target : -hard[k] * f.to_hard;
+        const float hard = a.power == 0 ? exp2f((again[v] - max_z) * 1.44269504f) : sharp(z[k], 0.0f, a.power);
+        if (a.has_hard) g[v] += j + v == y ? f.at_target : -hard * f.to_hard;
       }
-      if (j < a.classes) store<T, V>(g, a.gradient + at + j);
+      store<T, V>(g, a.gradient + at + j);
     }
   }
   finish_block(a, sums);
@@ -326,9 +357,11 @@ __global__ void __launch_bounds__(kWarps * 32) rows_in_registers(const Args<T> a
 
 // Rows of any length: three passes over them, the second and third from the caches.
 template <class T>
-__global__ void __launch_bounds__(kWarps * 32) rows_in_passes(const Args<T> a) {
+__global__ void __launch_bounds__(kWarps * 32, 4) rows_in_passes(const Args<T> a) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  BlockSums sums{0.0f, 0.0f, 0.0f, 0.0f};
+  CF_SHARED(WarpSums, sums, kWarps);
+  if (lane < kSums) sums[warp][lane] = 0.0f;
+  __syncwarp();
   float unit = -1.0f;
   for (int i = 0; i < kRowsPerWarp; ++i) {
     const int row = static_cast<int>(blockIdx.x) * kRowsPerBlock + i * kWarps + warp;
@@ -349,7 +382,7 @@ __global__ void __launch_bounds__(kWarps * 32) rows_in_passes(const Args<T> a) {
     }
     max_z = warp_max(max_z);
     max_u = warp_max(max_u);
-    RowSums s{0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+    RowSums s{0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
     for (int j = lane; j < a.classes; j += 32) {
       const float dz = wide(z[j]) - max_z, soft = exp2f(dz * a.log2e_by_t);
       if (a.teacher) {
@@ -364,9 +397,17 @@ __global__ void __launch_bounds__(kWarps * 32) rows_in_passes(const Args<T> a) {
     s.teach = warp_sum(s.teach);
     s.cross = warp_sum(s.cross);
     s.others = warp_sum(s.others);
+    if (a.teacher && very_sure(a, s)) {
+      for (int j = lane; j < a.classes; j += 32) {
+        const float teach = exp2f((wide(u[j]) - max_u) * a.log2e_by_t);
+        s.rest += teach < 1.0f ? teach : 0.0f;
+      }
+      s.rest = warp_sum(s.rest);
+      s.rest += rintf(s.teach - s.rest) - 1.0f;
+    }
     if (a.has_hard) s.below = below_max(a, z, y, max_z);
     if (unit < 0.0f) unit = a.late_division ? 1.0f : 1.0f / divisor(valid_rows(a, lane));
-    const RowFactors f = finish_row(a, s, y, unit, &sums);
+    const RowFactors f = finish_row(a, s, y, unit, lane, sums[warp]);
     if (!g) continue;
     for (int j = lane; j < a.classes; j += 32) {
       const float dz = wide(z[j]) - max_z, soft = exp2f(dz * a.log2e_by_t);
@@ -380,7 +421,8 @@ __global__ void __launch_bounds__(kWarps * 32) rows_in_passes(const Args<T> a) {
 
 // out = in * grad_output * stats[4]; where that is 1 and out is in, the blocks leave at once.
 template <class T, int V>
-__global__ void __launch_bounds__(256) scale(const T* in, T* out, const float* grad_output, const float* stats, int64_t n) {
+__global__ void __launch_bounds__(256)
+    scale(const T* in, T* out, const float* grad_output, const float* stats, int64_t n) {
   const float factor = *grad_output * stats[4];
   if (factor == 1.0f && in == out) return;
   const int64_t step = int64_t{256} * gridDim.x, first = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x;

@@ -16,7 +16,8 @@ struct KdLossBatch {
   void* gradient;              // NULL: not wanted
   int64_t classes, padded;     // padded: classes rounded up to 16
   float temperature, gamma, low, high;
-  float kd_scale, hard_scale;  // of the gradient: alpha * T / M, (1 - alpha) / M
+  float weight_at_1, weight_slope;  // of a row of confidence c > high: weight_at_1 + weight_slope * (1 - c)
+  float kd_scale, hard_scale;       // of the gradient: alpha * T / M, (1 - alpha) / M
   int selective, dtype;
   int power;  // 1 ... 4: the temperature, so that exp(z) = exp(z/T)^power; 0: another temperature
 };

@@ -1,5 +1,5 @@
-// Compiled once per SIMD level inside namespace CF_LEVEL. A batch of up to 16 rows goes through three steps: exponentials
-// and sums row by row, the few logarithms and powers with one row a lane, gradients row by row.
+// Compiled once per SIMD level inside namespace CF_LEVEL. A batch of up to 16 rows goes through three steps:
+// exponentials and sums row by row, the few logarithms and powers with one row a lane, gradients row by row.
 #include "common/simd.h"
 #include "kd_loss/kd_loss_kernels.h"
 
@@ -61,27 +61,40 @@ static inline float reduce_lanes(cf_reg v, Combine combine) {
 #endif
 }
 #if defined(__x86_64__)
-static inline float sum_lanes(cf_reg v) { return reduce_lanes(v, [](__m128 a, __m128 b) { return _mm_add_ps(a, b); }); }
-static inline float max_lanes(cf_reg v) { return reduce_lanes(v, [](__m128 a, __m128 b) { return _mm_max_ps(a, b); }); }
+static inline float sum_lanes(cf_reg v) {
+  return reduce_lanes(v, [](__m128 a, __m128 b) { return _mm_add_ps(a, b); });
+}
+static inline float max_lanes(cf_reg v) {
+  return reduce_lanes(v, [](__m128 a, __m128 b) { return _mm_max_ps(a, b); });
+}
 #else
-static inline float sum_lanes(cf_reg v) { return reduce_lanes(v, [](cf_reg a, cf_reg b) { return a + b; }); }
+static inline float sum_lanes(cf_reg v) {
+  return reduce_lanes(v, [](cf_reg a, cf_reg b) { return a + b; });
+}
 static inline float max_lanes(cf_reg v) { return reduce_lanes(v, larger); }
 #endif
 #endif
 
-// 2^x for x <= 0: -inf gives 0, NaN stays, 0 gives 1. Error below 1.5 units in the last place (docs/kernels/kd_loss.md).
+// 2^x for x <= 0: -inf gives 0, NaN stays, 0 gives 1. Error below 1.5 units in the last place
+// (docs/kernels/kd_loss.md).
 static inline cf_reg exp2_negative(cf_reg x) {
 #if CF_WIDTH == 16
   // f = x - floor(x); scalef multiplies by 2^floor(x), and by 0 for -inf
   const cf_reg f = (cf_reg)_mm512_reduce_ps((__m512)x, _MM_FROUND_TO_NEG_INF);
-  const cf_reg p = 1.0f + f * (0.69315130f + f * (0.24016444f + f * (0.055799913f + f * (0.0090170288f + f * 0.0018671307f))));
+  const cf_reg p =
+      1.0f +
+      f * (0.69314706f +
+           f * (0.24022931f + f * (0.055485282f + f * (0.0096754516f + f * (0.0012467845f + f * 0.00021612921f)))));
   return (cf_reg)_mm512_scalef_ps((__m512)p, (__m512)x);
 #else
   const cf_reg bounded = x < -126.0f ? splat(-126.0f) : x;
   const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
   const cf_reg shifted = bounded + magic, f = bounded - (shifted - magic);
   const cf_int whole = (cf_int)shifted - 0x4b400000;
-  const cf_reg p = 1.0f + f * (0.69314700f + f * (0.24022242f + f * (0.055507336f + f * (0.0096715130f + f * 0.0013264727f))));
+  const cf_reg p =
+      1.0f +
+      f * (0.69314718f +
+           f * (0.24022648f + f * (0.055503324f + f * (0.0096184369f + f * (0.0013398876f + f * 0.00015353362f)))));
   const cf_reg scaled = (cf_reg)((cf_int)p + (whole << 23));
   const cf_reg finite = x == x ? scaled : x;
   return x < -126.0f ? splat(0.0f) : finite;
@@ -125,7 +138,8 @@ static inline void narrow(cf_reg value, unsigned short* p, bool bfloat) {
     result = nan ? (cf_int){} + 0x7fc0 : result;
   } else {
     const cf_int normal = (bits - 0x38000000 + 0xfff + ((bits >> 13) & 1)) >> 13;
-    const cf_int small = (cf_int)((cf_reg)bits + 0.5f) - 0x3f000000;  // adding 1/2 rounds at 2^-24, the last bit of a half
+    const cf_int small =
+        (cf_int)((cf_reg)bits + 0.5f) - 0x3f000000;  // adding 1/2 rounds at 2^-24, the last bit of a half
     result = bits < 0x38800000 ? small : normal;
     result = bits >= 0x47800000 ? (cf_int){} + 0x7c00 : result;
     result = nan ? (cf_int){} + 0x7e00 : result;
@@ -163,18 +177,32 @@ static inline cf_reg raise(cf_reg x) {
   return x;
 }
 
-// One number a row, a row a lane.
+// One number a row, a row a lane; max is that of the row's own logits, d their distances to it.
 struct Rows {
-  float soft[kKdBatch], teach[kKdBatch], cross[kKdBatch];   // sums of exp(z/T), exp(u/T), exp(u/T) ((u - max) - (z - max))
-  float others[kKdBatch], own[kKdBatch], below[kKdBatch];   // sum of exp(z) without the target's, the target's, its z - max
-  float weight[kKdBatch];                                    // of the class
-  float to_soft[kKdBatch], to_teach[kKdBatch], to_hard[kKdBatch], at_target[kKdBatch];  // factors of the gradient
+  // sums of exp(dz/T), of exp(du/T), of exp(du/T) (du - dz), and the second without its largest where that is nearly
+  // all
+  float soft[kKdBatch], teach[kKdBatch], cross[kKdBatch], rest[kKdBatch];
+  // sum of exp(dz) without the target's, the target's, its dz, the weight of its class
+  float others[kKdBatch], own[kKdBatch], below[kKdBatch], weight[kKdBatch];
+  // factors of the gradient: of exp(dz/T), exp(du/T), exp(dz); what the hard loss gives the target
+  float to_soft[kKdBatch], to_teach[kKdBatch], to_hard[kKdBatch], at_target[kKdBatch];
 };
+
+// Sum of the exponentials without one of those that are 1, to the precision of what is left.
+static float without_largest(const float* teach, int64_t padded) {
+  cf_reg sum = {}, ones = {};
+  for (int64_t j = 0; j < padded; j += CF_WIDTH) {
+    const cf_reg e = cf_load(teach + j);
+    sum += e < 1.0f ? e : splat(0.0f);
+    ones += e < 1.0f ? splat(0.0f) : splat(1.0f);
+  }
+  return sum_lanes(sum) + (sum_lanes(ones) - 1.0f);
+}
 
 // Exponentials of one row and their sums. z, u: n logits; soft, teach, hard: where the exponentials go (padded).
 template <int power, bool has_teacher, bool has_target>
-static inline void sums_of_row(const KdLossBatch& job, const float* z, const float* u, int64_t y, float* soft, float* teach,
-                               float* hard, int r, Rows* rows) {
+static inline void sums_of_row(const KdLossBatch& job, const float* z, const float* u, int64_t y, float* soft,
+                               float* teach, float* hard, int r, Rows* rows) {
   const int64_t n = job.classes, whole = n / CF_WIDTH * CF_WIDTH;
   const int rest = (int)(n - whole);
   cf_reg top_z = splat(kNothing), top_u = top_z;
@@ -237,6 +265,8 @@ static inline void sums_of_row(const KdLossBatch& job, const float* z, const flo
     rows->soft[r] = sum_lanes(sum_soft);
     rows->teach[r] = sum_lanes(sum_teach);
     rows->cross[r] = sum_lanes(sum_cross);
+    const bool sure = job.selective && rows->teach[r] * job.high < 1.0f;
+    rows->rest[r] = sure ? without_largest(teach, (n + CF_WIDTH - 1) / CF_WIDTH * CF_WIDTH) : 0.0f;
   }
   if (has_target) {
     rows->others[r] = sum_lanes(sum_others);
@@ -248,17 +278,18 @@ static inline void sums_of_row(const KdLossBatch& job, const float* z, const flo
 }
 
 // Losses and the gradient's factors, CF_WIDTH rows at a time. `values` receive what a row adds to the sums.
-static void finish_rows(const KdLossBatch& job, Rows* rows, int at, float* kd, float* hard, float* dropped, float* damped) {
+static void finish_rows(const KdLossBatch& job, Rows* rows, int at, float* kd, float* hard, float* dropped,
+                        float* damped) {
   cf_reg w = splat(1.0f), scale = {};
   if (job.teacher) {
     const cf_reg soft = cf_load(rows->soft + at), teach = cf_load(rows->teach + at), cross = cf_load(rows->cross + at);
     const cf_reg confidence = 1.0f / teach;  // the largest exponential is exp(0)
     const cf_reg divergence = cross / (teach * job.temperature) + (natural_log(soft) - natural_log(teach));
     if (job.selective) {
-      const cf_reg above = 1.0f - 0.8f * (confidence - job.high) / (1.0f - job.high + 1e-8f);
-      const cf_reg bounded = above < 0.0f ? splat(0.0f) : above > 1.0f ? splat(1.0f) : above;
-      const cf_int is_low = confidence < job.low, is_high = confidence > job.high;
-      w = is_high ? bounded : w;
+      const cf_int is_low = (confidence < job.low), is_high = teach * job.high < 1.0f;
+      // 1 - c from the sum without the largest: the difference of rounded numbers would leave few digits.
+      const cf_reg above = job.weight_at_1 + job.weight_slope * (cf_load(rows->rest + at) / teach);
+      w = is_high ? above : w;
       w = is_low ? splat(0.0f) : w;
       cf_store(dropped, is_low ? splat(1.0f) : splat(0.0f));
       cf_store(damped, is_high ? splat(1.0f) : splat(0.0f));
@@ -301,8 +332,8 @@ static void finish_rows(const KdLossBatch& job, Rows* rows, int at, float* kd, f
 }
 
 template <int power, bool has_teacher, bool has_target>
-static inline void gradient_of_row(const KdLossBatch& job, const float* soft, const float* teach, const float* hard, int64_t y,
-                                   int r, const Rows& rows, float* gradient) {
+static inline void gradient_of_row(const KdLossBatch& job, const float* soft, const float* teach, const float* hard,
+                                   int64_t y, int r, const Rows& rows, float* gradient) {
   const int64_t n = job.classes, whole = n / CF_WIDTH * CF_WIDTH;
   const float a = has_teacher ? rows.to_soft[r] : 0.0f, b = has_teacher ? rows.to_teach[r] : 0.0f;
   const float c = has_target ? rows.to_hard[r] : 0.0f;
@@ -335,7 +366,7 @@ static void batch_of(const KdLossBatch& job, const int64_t* index, int count, fl
   Rows rows;
   for (int r = 0; r < kKdBatch; ++r) {  // rows that are not there: any numbers that do no harm
     rows.soft[r] = rows.teach[r] = rows.own[r] = rows.others[r] = 1.0f;
-    rows.cross[r] = rows.below[r] = rows.weight[r] = 0.0f;
+    rows.cross[r] = rows.below[r] = rows.weight[r] = rows.rest[r] = 0.0f;
   }
   for (int r = 0; r < count; ++r) {
     const int64_t at = index[r] * n;
