@@ -54,12 +54,21 @@ static inline cf_reg cf_broadcast_pair(const float* p) {
   return (cf_reg)all;
 }
 
+typedef float cf_quad __attribute__((vector_size(16)));
+
+// Sum of the lanes, halving the vector in registers.
 static inline float cf_sum(cf_reg v) {
-  float lanes[CF_WIDTH];
-  cf_store(lanes, v);
-  for (int step = CF_WIDTH / 2; step > 0; step /= 2)
-    for (int i = 0; i < step; ++i) lanes[i] += lanes[i + step];
-  return lanes[0];
+#if CF_WIDTH == 16
+  const cf_quad a = __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 8, 9, 10, 11);
+  const cf_quad b = __builtin_shufflevector(v, v, 4, 5, 6, 7) + __builtin_shufflevector(v, v, 12, 13, 14, 15);
+  const cf_quad quad = a + b;
+#elif CF_WIDTH == 8
+  const cf_quad quad = __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
+#else
+  const cf_quad quad = v;
+#endif
+  const cf_quad pair = quad + __builtin_shufflevector(quad, quad, 2, 3, 0, 1);
+  return pair[0] + pair[1];
 }
 
 static inline cf_reg cf_sqrt(cf_reg v) {

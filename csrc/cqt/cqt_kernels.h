@@ -5,7 +5,7 @@
 
 namespace chordfast {
 
-enum { kTile = 8, kBlock = 128 };
+enum { kTile = 8, kBlock = 304 };
 
 struct CqtKernels {
   // out[i] = half-band filter of x at 2i; uses x[2i - 17 ... 2i + 17], reads up to 32 floats before x[0] and 64 after

@@ -28,25 +28,39 @@ static inline cf_reg shifted(cf_reg a, cf_reg b) {
 
 static void half_band(const float* x, float* out, int64_t n, const float* taps) {
 #if CF_WIDTH == 16
-  // odd[i] = x[2i + 1]; `before`, `now`, `after` hold odd[i - 16 ...], odd[i ...], odd[i + 16 ...]
-  cf_reg before = CF_ODD(cf_load(x - 32), cf_load(x - 16));
-  cf_reg low = cf_load(x), high = cf_load(x + 16);
-  for (int64_t i = 0; i < n; i += CF_WIDTH) {
-    const cf_reg even = CF_EVEN(low, high), now = CF_ODD(low, high);
-    low = cf_load(x + 2 * i + 32);
-    high = cf_load(x + 2 * i + 48);
-    const cf_reg after = CF_ODD(low, high);
-    cf_reg sum = even * 0.5f, rest = taps[0] * (now + shifted<15>(before, now));
-    sum += taps[1] * (shifted<1>(now, after) + shifted<14>(before, now));
-    rest += taps[2] * (shifted<2>(now, after) + shifted<13>(before, now));
-    sum += taps[3] * (shifted<3>(now, after) + shifted<12>(before, now));
-    rest += taps[4] * (shifted<4>(now, after) + shifted<11>(before, now));
-    sum += taps[5] * (shifted<5>(now, after) + shifted<10>(before, now));
-    rest += taps[6] * (shifted<6>(now, after) + shifted<9>(before, now));
-    sum += taps[7] * (shifted<7>(now, after) + shifted<8>(before, now));
-    rest += taps[8] * (shifted<8>(now, after) + shifted<7>(before, now));
-    store_first(out + i, sum + rest, n - i);
-    before = now;
+  // Of the eighteen shifted vectors twelve are made by shuffles and six by loads that cross cache lines, so that both
+  // kinds of unit are busy. odd[kPad + i] = x[2i + 1].
+  enum { kRun = 512, kPad = 16 };
+  alignas(64) float odd[kRun + 2 * kPad + 2 * CF_WIDTH];
+  alignas(64) float evens[kRun + CF_WIDTH];
+  for (int64_t start = 0; start < n; start += kRun) {
+    const int run = n - start < kRun ? (int)(n - start) : kRun;
+    const float* block = x + 2 * start;
+    cf_store(odd, CF_ODD(cf_load(block - 32), cf_load(block - 16)));
+    int i = 0;
+    for (; i < run; i += CF_WIDTH) {
+      const cf_reg low = cf_load(block + 2 * i), high = cf_load(block + 2 * i + 16);
+      cf_store(evens + i, CF_EVEN(low, high));
+      cf_store(odd + kPad + i, CF_ODD(low, high));
+    }
+    cf_store(odd + kPad + i, CF_ODD(cf_load(block + 2 * i), cf_load(block + 2 * i + 16)));
+    cf_reg before = cf_load(odd), now = cf_load(odd + kPad);
+    for (i = 0; i < run; i += CF_WIDTH) {
+      const float* at = odd + kPad + i;
+      const cf_reg after = cf_load(at + CF_WIDTH);
+      cf_reg sum = cf_load(evens + i) * 0.5f, rest = taps[0] * (now + shifted<15>(before, now));
+      sum += taps[1] * (shifted<1>(now, after) + shifted<14>(before, now));
+      rest += taps[2] * (shifted<2>(now, after) + shifted<13>(before, now));
+      sum += taps[3] * (shifted<3>(now, after) + shifted<12>(before, now));
+      rest += taps[4] * (shifted<4>(now, after) + shifted<11>(before, now));
+      sum += taps[5] * (shifted<5>(now, after) + shifted<10>(before, now));
+      rest += taps[6] * (cf_load(at + 6) + cf_load(at - 7));
+      sum += taps[7] * (cf_load(at + 7) + cf_load(at - 8));
+      rest += taps[8] * (cf_load(at + 8) + cf_load(at - 9));
+      store_first(out + start + i, sum + rest, run - i);
+      before = now;
+      now = after;
+    }
   }
 #else
   enum { kRun = 512, kPad = 16 };
