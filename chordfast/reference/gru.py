@@ -1,4 +1,4 @@
-"""A bidirectional GRU in plain NumPy, float64: the form Keras 2 had before ``reset_after``. Imports nothing of chordfast."""
+"""A bidirectional GRU in float64 NumPy: the form Keras 2 had before ``reset_after``. Imports nothing of chordfast."""
 
 from __future__ import annotations
 

@@ -18,7 +18,11 @@ typedef enum cf_attention_direction {
   CF_ATTENTION_BOTH = 3,      // directions == 2: index 0 forward, index 1 backward
 } cf_attention_direction;
 
-typedef enum cf_attention_dtype { CF_ATTENTION_F32 = 0, CF_ATTENTION_F16 = 1, CF_ATTENTION_BF16 = 2 } cf_attention_dtype;
+typedef enum cf_attention_dtype {
+  CF_ATTENTION_F32 = 0,
+  CF_ATTENTION_F16 = 1,
+  CF_ATTENTION_BF16 = 2
+} cf_attention_dtype;
 
 // [directions, batch, heads, time, width]; strides in elements for all axes but the last, whose stride is 1.
 typedef struct cf_attention_tensor {
@@ -32,8 +36,8 @@ typedef struct cf_attention_shape {
   float scale, dropout;  // dropout is rounded to a multiple of 2^-16
 } cf_attention_shape;
 
-// `lse` [directions, batch, heads, queries]: logarithm to base 2 of the sum of exp(scale * score); +inf where every key is
-// masked (the output row is zero there). `mask` [batch, keys]: one byte a key, 0 where it is masked; may be null.
+// `lse` [directions, batch, heads, queries]: logarithm to base 2 of the sum of exp(scale * score); +inf where every key
+// is masked (the output row is zero there). `mask` [batch, keys]: one byte a key, 0 where it is masked; may be null.
 // `seed`: two int64 (seed, offset) of the dropout bits; read only if dropout > 0.
 typedef struct cf_attention_fwd {
   cf_attention_shape shape;

@@ -23,8 +23,13 @@ cf_attention_tensor tensor(const Place& p) {
 template <class Launch, class... Where>
 void fwd(Launch launch, const Sizes& sizes, float scale, float dropout, const Place& q, const Place& k, const Place& v,
          const Place& out, uintptr_t lse, uintptr_t mask, uintptr_t seed, Where... where) {
-  const cf_attention_fwd p{shape(sizes, scale, dropout), tensor(q), tensor(k), tensor(v), tensor(out),
-                           reinterpret_cast<float*>(lse), reinterpret_cast<const uint8_t*>(mask),
+  const cf_attention_fwd p{shape(sizes, scale, dropout),
+                           tensor(q),
+                           tensor(k),
+                           tensor(v),
+                           tensor(out),
+                           reinterpret_cast<float*>(lse),
+                           reinterpret_cast<const uint8_t*>(mask),
                            reinterpret_cast<const int64_t*>(seed)};
   py::gil_scoped_release release;
   check(launch(&p, where...));
@@ -34,9 +39,18 @@ template <class Launch, class... Where>
 void bwd(Launch launch, const Sizes& sizes, float scale, float dropout, const Place& grad, const Place& q,
          const Place& k, const Place& v, const Place& out, const Place& dq, const Place& dk, const Place& dv,
          uintptr_t lse, uintptr_t mask, uintptr_t seed, Where... where) {
-  const cf_attention_bwd p{shape(sizes, scale, dropout), tensor(grad), tensor(q), tensor(k), tensor(v), tensor(out),
-                           tensor(dq), tensor(dk), tensor(dv), reinterpret_cast<const float*>(lse),
-                           reinterpret_cast<const uint8_t*>(mask), reinterpret_cast<const int64_t*>(seed)};
+  const cf_attention_bwd p{shape(sizes, scale, dropout),
+                           tensor(grad),
+                           tensor(q),
+                           tensor(k),
+                           tensor(v),
+                           tensor(out),
+                           tensor(dq),
+                           tensor(dk),
+                           tensor(dv),
+                           reinterpret_cast<const float*>(lse),
+                           reinterpret_cast<const uint8_t*>(mask),
+                           reinterpret_cast<const int64_t*>(seed)};
   py::gil_scoped_release release;
   check(launch(&p, where...));
 }
@@ -44,19 +58,18 @@ void bwd(Launch launch, const Sizes& sizes, float scale, float dropout, const Pl
 }  // namespace
 
 void bind_attention(py::module_& m) {
-#define CF_FWD_ARGUMENTS                                                                                         \
+#define CF_FWD_ARGUMENTS                                                                                            \
   py::arg("sizes"), py::arg("scale"), py::arg("dropout"), py::arg("q"), py::arg("k"), py::arg("v"), py::arg("out"), \
       py::arg("lse"), py::arg("mask"), py::arg("seed")
-#define CF_BWD_ARGUMENTS                                                                                          \
+#define CF_BWD_ARGUMENTS                                                                                             \
   py::arg("sizes"), py::arg("scale"), py::arg("dropout"), py::arg("grad"), py::arg("q"), py::arg("k"), py::arg("v"), \
       py::arg("out"), py::arg("dq"), py::arg("dk"), py::arg("dv"), py::arg("lse"), py::arg("mask"), py::arg("seed")
 #ifndef CF_SIMT_MODULE
   m.def(
       "attention_fwd_cpu",
       [](const Sizes& sizes, float scale, float dropout, const Place& q, const Place& k, const Place& v,
-         const Place& out, uintptr_t lse, uintptr_t mask, uintptr_t seed, int threads) {
-        fwd(cf_attention_fwd_cpu, sizes, scale, dropout, q, k, v, out, lse, mask, seed, threads);
-      },
+         const Place& out, uintptr_t lse, uintptr_t mask, uintptr_t seed,
+         int threads) { fwd(cf_attention_fwd_cpu, sizes, scale, dropout, q, k, v, out, lse, mask, seed, threads); },
       CF_FWD_ARGUMENTS, py::arg("threads"));
   m.def(
       "attention_bwd_cpu",

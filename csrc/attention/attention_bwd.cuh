@@ -1,8 +1,8 @@
-// Backward by recomputation: one block a sequence of a head, so nothing is added up across blocks and the bits never vary.
-// Two passes of the same shape, a warp holding a strip of 16 rows and walking along the other side in blocks of 16:
-// strips of keys for dK and dV (scores transposed), then strips of queries for dQ. Each pass recomputes the probabilities
-// p = exp2(s - lse); ds = p * (dp - delta) with dp = dO V^T and delta = sum(dO * O). Two products more than sharing ds would
-// take, but no exchange between warps and no atomics.
+// Backward by recomputation: one block a sequence of a head, so nothing is added up across blocks and the bits never
+// vary. Two passes of the same shape, a warp holding a strip of 16 rows and walking along the other side in blocks of
+// 16: strips of keys for dK and dV (scores transposed), then strips of queries for dQ. Each pass recomputes the
+// probabilities p = exp2(s - lse); ds = p * (dp - delta) with dp = dO V^T and delta = sum(dO * O). Two products more
+// than sharing ds would take, but no exchange between warps and no atomics.
 #pragma once
 
 #include "attention/attention_tile.cuh"
@@ -21,13 +21,16 @@ struct BackwardTables {  // in shared memory
   const float *lse, *delta, *bias;
 };
 
-inline int attention_bwd_rows(int64_t time) { return static_cast<int>((time + kBlockRows - 1) / kBlockRows) * kBlockRows; }
+inline int attention_bwd_rows(int64_t time) {
+  return static_cast<int>((time + kBlockRows - 1) / kBlockRows) * kBlockRows;
+}
 
 template <class T, int kWidth>
 size_t attention_bwd_shared(int queries, int keys, int chunk, bool resident, int warps) {
   const size_t pitch = Tile<T, kWidth>::kPitch * sizeof(T);
   const int tables = 2 * attention_bwd_rows(queries) + attention_bwd_rows(keys);
-  const int rows = resident ? 2 * (attention_bwd_rows(queries) + attention_bwd_rows(keys)) : 2 * (chunk + warps * kBlockRows);
+  const int rows =
+      resident ? 2 * (attention_bwd_rows(queries) + attention_bwd_rows(keys)) : 2 * (chunk + warps * kBlockRows);
   return tables * sizeof(float) + rows * pitch;
 }
 
@@ -62,11 +65,12 @@ __device__ void row_products(float* delta, const Sequence<T>& grad, const Sequen
   }
 }
 
-// A block of p (after dropout, as the values saw it) and of ds, from its scores and dp; see attention_tile.cuh for the layout.
+// A block of p (after dropout, as the values saw it) and of ds, from its scores and dp; see attention_tile.cuh for the
+// layout.
 template <bool kTransposed>
-__device__ __forceinline__ void block_gradient(float (&p)[8], float (&ds)[8], const BackwardTables& tables, int query_block,
-                                               int key_block, int direction, float factor, DropoutKey key,
-                                               uint32_t threshold) {
+__device__ __forceinline__ void block_gradient(float (&p)[8], float (&ds)[8], const BackwardTables& tables,
+                                               int query_block, int key_block, int direction, float factor,
+                                               DropoutKey key, uint32_t threshold) {
   const int g = lane_id() / 4, t = lane_id() % 4;
   const unsigned kept = threshold ? kept_scores<kTransposed>(key, threshold, query_block, key_block) : 0xffu;
   const float gain = threshold ? 65536.0f / static_cast<float>(threshold) : 1.0f;
@@ -76,8 +80,8 @@ __device__ __forceinline__ void block_gradient(float (&p)[8], float (&ds)[8], co
     const int query = kTransposed ? column : row, other = kTransposed ? row : column;
     const int i = query_block * kBlockRows + query, j = key_block * kBlockRows + other;
     float s = p[r] * factor + tables.bias[j];
-    if (query_block == key_block && ((direction == CF_ATTENTION_FORWARD && other > query) ||
-                                     (direction == CF_ATTENTION_BACKWARD && other < query)))
+    if (query_block == key_block &&
+        ((direction == CF_ATTENTION_FORWARD && other > query) || (direction == CF_ATTENTION_BACKWARD && other < query)))
       s = -INFINITY;
     const float e = exp2f(s - tables.lse[i]);
     const bool keep = kept >> r & 1;
@@ -86,7 +90,8 @@ __device__ __forceinline__ void block_gradient(float (&p)[8], float (&ds)[8], co
   }
 }
 
-// One pass. Left factors of scores and dp are rows of k and v (transposed) or of q and grad, right factors the other two.
+// One pass. Left factors of scores and dp are rows of k and v (transposed) or of q and grad, right factors the other
+// two.
 template <class T, int kWidth, bool kTransposed>
 __device__ void attention_bwd_pass(const AttentionBwd& a, const BackwardTables& tables, T* other_rows, T* own_rows,
                                    const Which& at, DropoutKey key) {
@@ -102,7 +107,8 @@ __device__ void attention_bwd_pass(const AttentionBwd& a, const BackwardTables& 
   const cf_attention_tensor &tensor0 = kTransposed ? a.p.k : a.p.q, &tensor1 = kTransposed ? a.p.v : a.p.grad;
   const cf_attention_tensor &other0 = kTransposed ? a.p.q : a.p.k, &other1 = kTransposed ? a.p.grad : a.p.v;
   const int chunk_blocks = a.resident ? blocks : a.chunk / kBlockRows;
-  const int other_size = chunk_blocks * kBlockRows * kPitch, own_size = (a.resident ? strips : warps) * kBlockRows * kPitch;
+  const int other_size = chunk_blocks * kBlockRows * kPitch,
+            own_size = (a.resident ? strips : warps) * kBlockRows * kPitch;
   const bool last_is_heaviest = direction == (kTransposed ? CF_ATTENTION_BACKWARD : CF_ATTENTION_FORWARD);
   for (int round = 0; round * warps < strips; ++round) {
     const int strip = dealt_strip(last_is_heaviest, round, strips);
@@ -111,8 +117,10 @@ __device__ void attention_bwd_pass(const AttentionBwd& a, const BackwardTables& 
     if (!a.resident) {
       __syncwarp();  // the last reading of the strip before
       if (strip < strips) {
-        load_rows<T, kWidth>(own0, sequence_of<T>(tensor0, s, at, own_length), strip * kBlockRows, kBlockRows, own_mask, lane_id(), 32);
-        load_rows<T, kWidth>(own1, sequence_of<T>(tensor1, s, at, own_length), strip * kBlockRows, kBlockRows, own_mask, lane_id(), 32);
+        load_rows<T, kWidth>(own0, sequence_of<T>(tensor0, s, at, own_length), strip * kBlockRows, kBlockRows, own_mask,
+                             lane_id(), 32);
+        load_rows<T, kWidth>(own1, sequence_of<T>(tensor1, s, at, own_length), strip * kBlockRows, kBlockRows, own_mask,
+                             lane_id(), 32);
       }
       cp_async_wait<0>();
       __syncwarp();
@@ -129,8 +137,10 @@ __device__ void attention_bwd_pass(const AttentionBwd& a, const BackwardTables& 
       if (!a.resident && (round == 0 || chunk_blocks < blocks)) {
         __syncthreads();  // the last readers of the chunk that stands there
         const int n_rows = kBlockRows * min(chunk_blocks, blocks - start);
-        load_rows<T, kWidth>(other_rows, sequence_of<T>(other0, s, at, other_length), start * kBlockRows, n_rows, other_mask, thread, threads);
-        load_rows<T, kWidth>(other_rows + other_size, sequence_of<T>(other1, s, at, other_length), start * kBlockRows, n_rows, other_mask, thread, threads);
+        load_rows<T, kWidth>(other_rows, sequence_of<T>(other0, s, at, other_length), start * kBlockRows, n_rows,
+                             other_mask, thread, threads);
+        load_rows<T, kWidth>(other_rows + other_size, sequence_of<T>(other1, s, at, other_length), start * kBlockRows,
+                             n_rows, other_mask, thread, threads);
         cp_async_wait<0>();
         __syncthreads();
       }
@@ -148,13 +158,16 @@ __device__ void attention_bwd_pass(const AttentionBwd& a, const BackwardTables& 
       }
     }
     if (strip >= strips) continue;
-    store_strip<T, kWidth>(sequence_of<T>(kTransposed ? a.p.dk : a.p.dq, s, at, own_length), strip * kBlockRows, sum0, s.scale, s.scale);
-    if (kTransposed) store_strip<T, kWidth>(sequence_of<T>(a.p.dv, s, at, own_length), strip * kBlockRows, sum1, 1.0f, 1.0f);
+    store_strip<T, kWidth>(sequence_of<T>(kTransposed ? a.p.dk : a.p.dq, s, at, own_length), strip * kBlockRows, sum0,
+                           s.scale, s.scale);
+    if (kTransposed)
+      store_strip<T, kWidth>(sequence_of<T>(a.p.dv, s, at, own_length), strip * kBlockRows, sum1, 1.0f, 1.0f);
   }
 }
 
 template <class T, int kWidth>
-__global__ void __launch_bounds__(32 * kMostWarps, blocks_at_once<T, kWidth, true>()) attention_bwd_kernel(const AttentionBwd a) {
+__global__ void __launch_bounds__(32 * kMostWarps, blocks_at_once<T, kWidth, true>())
+    attention_bwd_kernel(const AttentionBwd a) {
   constexpr int kPitch = Tile<T, kWidth>::kPitch;
   const cf_attention_shape& s = a.p.shape;
   const Which at(s);
@@ -179,7 +192,8 @@ __global__ void __launch_bounds__(32 * kMostWarps, blocks_at_once<T, kWidth, tru
   }
   for (int i = thread; i < q_rows; i += threads) lse[i] = i < queries ? a.p.lse[at.number * s.queries + i] : INFINITY;
   for (int j = thread; j < k_rows; j += threads) bias[j] = j < keys && (!mask || mask[j]) ? 0.0f : -INFINITY;
-  row_products<T, kWidth>(delta, sequence_of<T>(a.p.grad, s, at, queries), sequence_of<T>(a.p.out, s, at, queries), q_rows);
+  row_products<T, kWidth>(delta, sequence_of<T>(a.p.grad, s, at, queries), sequence_of<T>(a.p.out, s, at, queries),
+                          q_rows);
   cp_async_wait<0>();
   __syncthreads();
 

@@ -13,8 +13,10 @@ inline cf_status attention_check(const cf_attention_shape& s, const int64_t* see
            static_cast<long long>(s.keys), CF_ATTENTION_LENGTH);
   CF_CHECK(s.width >= 1 && s.width <= CF_ATTENTION_WIDTH, "attention: heads of width %lld; 1 to %d",
            static_cast<long long>(s.width), CF_ATTENTION_WIDTH);
-  CF_CHECK(s.direction >= CF_ATTENTION_FULL && s.direction <= CF_ATTENTION_BOTH, "attention: direction %d", s.direction);
-  CF_CHECK(s.direction != CF_ATTENTION_BOTH || s.directions == 2, "attention: both directions need a leading axis of 2");
+  CF_CHECK(s.direction >= CF_ATTENTION_FULL && s.direction <= CF_ATTENTION_BOTH, "attention: direction %d",
+           s.direction);
+  CF_CHECK(s.direction != CF_ATTENTION_BOTH || s.directions == 2,
+           "attention: both directions need a leading axis of 2");
   CF_CHECK(s.dtype >= CF_ATTENTION_F32 && s.dtype <= CF_ATTENTION_BF16, "attention: dtype %d", s.dtype);
   CF_CHECK(s.dropout >= 0 && s.dropout < 1, "attention: dropout %g", static_cast<double>(s.dropout));
   CF_CHECK(s.dropout == 0 || seed, "attention: dropout without a seed");

@@ -42,7 +42,8 @@ AttentionHead common(const cf_attention_shape& s, int64_t n, const uint8_t* mask
   h.keys = static_cast<int>(s.keys);
   h.width = static_cast<int>(s.width);
   h.dtype = s.dtype;
-  h.direction = s.direction == CF_ATTENTION_BOTH ? CF_ATTENTION_FORWARD + static_cast<int>(n / (s.heads * s.batch)) : s.direction;
+  h.direction =
+      s.direction == CF_ATTENTION_BOTH ? CF_ATTENTION_FORWARD + static_cast<int>(n / (s.heads * s.batch)) : s.direction;
   h.scale = s.scale;
   h.threshold = dropout_threshold(s.dropout);
   if (h.threshold) {
@@ -63,7 +64,8 @@ cf_status for_each_sequence(const cf_attention_shape& s, int threads, void (*ker
   threads = static_cast<int>(std::clamp<int64_t>(std::min<int64_t>(worth, threads), 1, std::max<int64_t>(count, 1)));
   const int64_t pieces = threads == 1 ? std::min<int64_t>(count, 1) : std::min<int64_t>(count, 4 * threads);
   parallel_for(pieces, threads, [&](int64_t piece) {
-    const std::unique_ptr<float, Free> scratch(static_cast<float*>(std::aligned_alloc(64, (floats * 4 + 63) / 64 * 64)));
+    const std::unique_ptr<float, Free> scratch(
+        static_cast<float*>(std::aligned_alloc(64, (floats * 4 + 63) / 64 * 64)));
     if (!scratch) throw std::bad_alloc();
     const int64_t last = count * (piece + 1) / pieces;
     AttentionHead heads[2];

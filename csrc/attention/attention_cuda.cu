@@ -13,7 +13,7 @@ namespace chordfast {
 namespace {
 
 // Dynamic shared memory a block may take: what every GPU of compute capability 8.0 and above has, so that the way of
-// computing, and with it the bits, depends on the shapes only.
+// computing depends on the shapes only.
 constexpr size_t kSharedBudget = 96 * 1024;
 
 // Short sequences get a block of one warp, as the others would have nothing to do.
@@ -47,7 +47,8 @@ cf_status launch_fwd(const cf_attention_fwd& p, void* stream) {
 template <class T, int kWidth>
 cf_status launch_bwd(const cf_attention_bwd& p, void* stream) {
   const cf_attention_shape& s = p.shape;
-  const int warps = warps_for(s.queries, s.keys), queries = static_cast<int>(s.queries), keys = static_cast<int>(s.keys);
+  const int warps = warps_for(s.queries, s.keys), queries = static_cast<int>(s.queries),
+            keys = static_cast<int>(s.keys);
   const auto bytes = [&](int chunk) { return attention_bwd_shared<T, kWidth>(queries, keys, chunk, false, warps); };
   const size_t all = attention_bwd_shared<T, kWidth>(queries, keys, 0, true, warps);
   const bool resident = all <= kSharedBudget;
@@ -81,7 +82,8 @@ cf_status run(const Params* p, int device, void* stream) {
   if (const cf_status status = attention_check(p->shape, p->seed)) return status;
   const cf_attention_shape& s = p->shape;
   const int64_t sequences = s.directions * s.batch * s.heads;
-  CF_CHECK(sequences < 1LL << 31, "attention: %lld sequences; fewer than 2^31 fit a launch", static_cast<long long>(sequences));
+  CF_CHECK(sequences < 1LL << 31, "attention: %lld sequences; fewer than 2^31 fit a launch",
+           static_cast<long long>(sequences));
   if (sequences == 0) return CF_OK;
   CF_DEVICE(device);
   if (s.dtype == CF_ATTENTION_F16) return launch<__half>(*p, stream);

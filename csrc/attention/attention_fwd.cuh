@@ -1,5 +1,6 @@
-// Forward: one block a sequence of a head. A warp takes strips of 16 queries and walks along the keys in steps of 64 with a
-// running maximum and sum (online softmax, Milakov & Gimelshein, 2018); scores and probabilities live in registers.
+// Forward: one block a sequence of a head. A warp takes strips of 16 queries and walks along the keys in steps of 64
+// with a running maximum and sum (online softmax, Milakov & Gimelshein, 2018); scores and probabilities live in
+// registers.
 #pragma once
 
 #include "attention/attention_tile.cuh"
@@ -29,9 +30,9 @@ struct Softmax {
 };
 
 template <class T, int kWidth>
-__device__ void attention_fwd_step(Softmax<kWidth>& state, const typename Tile<T, kWidth>::Rows& q, const T* k, const T* v,
-                                   const float* bias, int strip, int block, int n_blocks, int direction, float factor,
-                                   DropoutKey key, uint32_t threshold) {
+__device__ void attention_fwd_step(Softmax<kWidth>& state, const typename Tile<T, kWidth>::Rows& q, const T* k,
+                                   const T* v, const float* bias, int strip, int block, int n_blocks, int direction,
+                                   float factor, DropoutKey key, uint32_t threshold) {
   constexpr int kPitch = Tile<T, kWidth>::kPitch;
   const int g = lane_id() / 4, t = lane_id() % 4;
   float s[kStepBlocks][8], top[2] = {state.top[0], state.top[1]}, base[2], shrink[2];
@@ -43,8 +44,8 @@ __device__ void attention_fwd_step(Softmax<kWidth>& state, const typename Tile<T
     for (int r = 0; r < 8; ++r) {
       const int column = 8 * (r / 4) + 2 * t + r % 2, row = g + r / 2 % 2 * 8;
       s[b][r] = s[b][r] * factor + bias[b * kBlockRows + column];
-      if (block + b == strip && ((direction == CF_ATTENTION_FORWARD && column > row) ||
-                                 (direction == CF_ATTENTION_BACKWARD && column < row)))
+      if (block + b == strip &&
+          ((direction == CF_ATTENTION_FORWARD && column > row) || (direction == CF_ATTENTION_BACKWARD && column < row)))
         s[b][r] = -INFINITY;
       top[r / 2 % 2] = fmaxf(top[r / 2 % 2], s[b][r]);
     }
@@ -77,7 +78,8 @@ __device__ void attention_fwd_step(Softmax<kWidth>& state, const typename Tile<T
 }
 
 template <class T, int kWidth>
-__global__ void __launch_bounds__(32 * kMostWarps, blocks_at_once<T, kWidth, false>()) attention_fwd_kernel(const AttentionFwd a) {
+__global__ void __launch_bounds__(32 * kMostWarps, blocks_at_once<T, kWidth, false>())
+    attention_fwd_kernel(const AttentionFwd a) {
   using Product = Tile<T, kWidth>;
   const cf_attention_shape& s = a.p.shape;
   const int threads = static_cast<int>(blockDim.x), thread = static_cast<int>(threadIdx.x), warps = threads >> 5;
@@ -105,8 +107,10 @@ __global__ void __launch_bounds__(32 * kMostWarps, blocks_at_once<T, kWidth, fal
       if (load) {
         if (round || start) __syncthreads();  // the last readers of the chunk that stands there
         const int n_rows = kBlockRows * min(chunk_blocks, blocks - start);
-        load_rows<T, kWidth>(k_rows, sequence_of<T>(a.p.k, s, at, keys), start * kBlockRows, n_rows, mask, thread, threads);
-        load_rows<T, kWidth>(v_rows, sequence_of<T>(a.p.v, s, at, keys), start * kBlockRows, n_rows, mask, thread, threads);
+        load_rows<T, kWidth>(k_rows, sequence_of<T>(a.p.k, s, at, keys), start * kBlockRows, n_rows, mask, thread,
+                             threads);
+        load_rows<T, kWidth>(v_rows, sequence_of<T>(a.p.v, s, at, keys), start * kBlockRows, n_rows, mask, thread,
+                             threads);
         for (int j = thread; j < n_rows; j += threads) {
           const int column = start * kBlockRows + j;
           bias[j] = column < keys && (!mask || mask[column]) ? 0.0f : -INFINITY;
@@ -115,7 +119,8 @@ __global__ void __launch_bounds__(32 * kMostWarps, blocks_at_once<T, kWidth, fal
       if (start == 0) {
         __syncwarp();  // the last reading of the strip before
         if (strip < strips)
-          load_rows<T, kWidth>(q_rows, sequence_of<T>(a.p.q, s, at, queries), strip * kBlockRows, kBlockRows, nullptr, lane_id(), 32);
+          load_rows<T, kWidth>(q_rows, sequence_of<T>(a.p.q, s, at, queries), strip * kBlockRows, kBlockRows, nullptr,
+                               lane_id(), 32);
       }
       if (load || start == 0) cp_async_wait<0>();
       if (load)
@@ -128,8 +133,8 @@ __global__ void __launch_bounds__(32 * kMostWarps, blocks_at_once<T, kWidth, fal
       for (int block = from; block < to; block += kStepBlocks) {
         const int offset = (block - start) * kBlockRows;
         attention_fwd_step<T, kWidth>(state, rows, k_rows + offset * Product::kPitch, v_rows + offset * Product::kPitch,
-                                      bias + offset, strip, block, min(to - block, kStepBlocks), direction, a.factor, key,
-                                      a.threshold);
+                                      bias + offset, strip, block, min(to - block, kStepBlocks), direction, a.factor,
+                                      key, a.threshold);
       }
     }
     if (strip >= strips) continue;
@@ -143,9 +148,11 @@ __global__ void __launch_bounds__(32 * kMostWarps, blocks_at_once<T, kWidth, fal
       factor[i] = sum == 0.0f ? 0.0f : (a.threshold ? 65536.0f / a.threshold : 1.0f) / sum;
       const int row = strip * kBlockRows + lane_id() / 4 + 8 * i;
       if (lane_id() % 4 == 0 && row < queries)
-        a.p.lse[at.number * s.queries + row] = sum == 0.0f ? INFINITY : (state.top[i] == -INFINITY ? 0.0f : state.top[i]) + log2f(sum);
+        a.p.lse[at.number * s.queries + row] =
+            sum == 0.0f ? INFINITY : (state.top[i] == -INFINITY ? 0.0f : state.top[i]) + log2f(sum);
     }
-    store_strip<T, kWidth>(sequence_of<T>(a.p.out, s, at, queries), strip * kBlockRows, state.out, factor[0], factor[1]);
+    store_strip<T, kWidth>(sequence_of<T>(a.p.out, s, at, queries), strip * kBlockRows, state.out, factor[0],
+                           factor[1]);
   }
 }
 

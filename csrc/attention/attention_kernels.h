@@ -14,10 +14,11 @@ struct AttentionHead {
   float* lse;           // [queries], written forward, read backward
   const uint8_t* mask;  // [keys] or null
   int queries, keys, width, dtype;
-  int direction;                  // CF_ATTENTION_FULL, _FORWARD or _BACKWARD
+  int direction;  // CF_ATTENTION_FULL, _FORWARD or _BACKWARD
   float scale;
-  unsigned key, high, threshold;  // dropout bits; threshold 0: no dropout, else a value is kept if its 16 bits are below
-  const AttentionHead* next;      // the head that comes after this one, or null: its inputs are fetched meanwhile
+  unsigned key, high,
+      threshold;              // dropout bits; threshold 0: no dropout, else a value is kept if its 16 bits are below
+  const AttentionHead* next;  // the head that comes after this one, or null: its inputs are fetched meanwhile
 };
 
 struct AttentionKernels {

@@ -1,10 +1,10 @@
-// Compiled once per SIMD level inside namespace CF_LEVEL. A head is handled in tiles of 16 queries; scores live in a tile of
-// scratch that stays in the first-level cache. Sums run over keys in rising order: the bits depend on the SIMD level only.
-#include "common/simd.h"
-
+// Compiled once per SIMD level inside namespace CF_LEVEL. A head is handled in tiles of 16 queries; scores live in a
+// tile of scratch that stays in the first-level cache. Sums run over keys in rising order: the bits depend on the SIMD
+// level only.
 #include "attention/attention.h"
 #include "attention/attention_kernels.h"
 #include "attention/attention_pack.inl"
+#include "common/simd.h"
 
 namespace chordfast {
 namespace CF_LEVEL {
@@ -62,7 +62,8 @@ template <bool kAdd>
 static void gemm(const float* a, int64_t a_row, int64_t a_k, const float* b, int64_t ldb, int depth, float* c,
                  int64_t ldc, int n_rows, int vectors) {
   int r = 0;
-  for (; r + kRows <= n_rows; r += kRows) rows<kRows, kAdd>(a + r * a_row, a_row, a_k, b, ldb, depth, c + r * ldc, ldc, vectors);
+  for (; r + kRows <= n_rows; r += kRows)
+    rows<kRows, kAdd>(a + r * a_row, a_row, a_k, b, ldb, depth, c + r * ldc, ldc, vectors);
 #if CF_WIDTH == 16
   for (; r + 4 <= n_rows; r += 4) rows<4, kAdd>(a + r * a_row, a_row, a_k, b, ldb, depth, c + r * ldc, ldc, vectors);
 #endif
@@ -95,7 +96,8 @@ static inline cf_reg power_of_two(cf_reg x) {
 #endif
 }
 
-// Logarithm to base 2 of positive normal floats: exponent plus 2/ln 2 * artanh((m - 1)/(m + 1)), m in [sqrt(1/2), sqrt(2)).
+// Logarithm to base 2 of positive normal floats: exponent plus 2/ln 2 * artanh((m - 1)/(m + 1)), m in [sqrt(1/2),
+// sqrt(2)).
 static inline cf_reg logarithm(cf_reg value) {
   const cf_int bits = (cf_int)value, exponent = (bits - 0x3f3504f3) >> 23;
   const cf_reg m = (cf_reg)(bits - (exponent << 23)), z = (m - 1.0f) / (m + 1.0f), w = z * z;
@@ -145,13 +147,17 @@ static inline void visible(const AttentionHead& h, int first, int last, int* low
 // Whether query i sees all of keys j ... j + CF_WIDTH - 1.
 static inline int whole(const AttentionHead& h, int i, int j) {
   if (h.mask || j + CF_WIDTH > h.keys) return 0;
-  return h.direction == CF_ATTENTION_FORWARD ? j + CF_WIDTH - 1 <= i : h.direction == CF_ATTENTION_BACKWARD ? j >= i : 1;
+  return h.direction == CF_ATTENTION_FORWARD    ? j + CF_WIDTH - 1 <= i
+         : h.direction == CF_ATTENTION_BACKWARD ? j >= i
+                                                : 1;
 }
 
 // Scores of query i and keys j ... j + CF_WIDTH - 1 with -inf where it does not see them.
 static inline cf_reg seen(const AttentionHead& h, int i, int j, cf_int lanes, cf_reg scores, const float* bias) {
   const cf_int key = lanes + j, forward = key <= i, backward = key >= i;
-  const cf_int allowed = h.direction == CF_ATTENTION_FORWARD ? forward : h.direction == CF_ATTENTION_BACKWARD ? backward : key >= 0;
+  const cf_int allowed = h.direction == CF_ATTENTION_FORWARD    ? forward
+                         : h.direction == CF_ATTENTION_BACKWARD ? backward
+                                                                : key >= 0;
   return allowed ? scores + cf_load(bias + j) : (cf_reg){} - __builtin_inff();
 }
 
@@ -283,11 +289,13 @@ static void backward(const AttentionHead& h, float* scratch) {
     gemm<false>(q + i0 * d, d, 1, keys + low, padded, h.width, p + low, pitch, n, range / CF_WIDTH);
     gemm<false>(grad + i0 * d, d, 1, values + low, padded, h.width, ds + low, pitch, n, range / CF_WIDTH);
     float* saved = dq;  // dq comes later
-    pack_rows((const char*)h.saved + i0 * h.saved_stride * (h.dtype ? 2 : 4), h.saved_stride, n, h.width, h.dtype, nullptr, 1.0f, saved, d);
+    pack_rows((const char*)h.saved + i0 * h.saved_stride * (h.dtype ? 2 : 4), h.saved_stride, n, h.width, h.dtype,
+              nullptr, 1.0f, saved, d);
     for (int r0 = 0; r0 < n; r0 += kRows) {
       cf_reg product[kRows] = {};
       for (int r = r0; r < least(n, r0 + kRows); ++r)
-        for (int c = 0; c < d; c += CF_WIDTH) product[r - r0] += cf_load(saved + r * d + c) * cf_load(grad + (i0 + r) * d + c);
+        for (int c = 0; c < d; c += CF_WIDTH)
+          product[r - r0] += cf_load(saved + r * d + c) * cf_load(grad + (i0 + r) * d + c);
       float delta[CF_WIDTH];
       cf_store(delta, across<false>(product));
       for (int r = r0; r < least(n, r0 + kRows); ++r) {

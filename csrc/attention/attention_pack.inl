@@ -1,4 +1,7 @@
 // Part of attention_kernels.inl: rows of any type to and from rows of floats, transposition, dropout bits.
+#include "attention/attention.h"
+#include "attention/attention_kernels.h"
+#include "common/simd.h"
 
 namespace chordfast {
 namespace CF_LEVEL {
@@ -10,7 +13,8 @@ static inline cf_reg from_half(cf_half packed, int dtype) {
   const cf_int wide = __builtin_convertvector(packed, cf_int);
   if (dtype == CF_ATTENTION_BF16) return (cf_reg)(wide << 16);
   const cf_int magnitude = (wide & 0x7fff) << 13;
-  cf_int bits = (cf_int)((cf_reg)magnitude * 5.192296858534828e33f);  // 2^112: rebases the exponent, subnormals included
+  cf_int bits =
+      (cf_int)((cf_reg)magnitude * 5.192296858534828e33f);  // 2^112: rebases the exponent, subnormals included
   bits |= magnitude >= 0x0f800000 ? (cf_int){} + 0x7f800000 : (cf_int){};
   return (cf_reg)(bits | (wide & 0x8000) << 16);
 }
@@ -86,7 +90,8 @@ static void fetch_rows(const void* from, int64_t stride, int first, int n, int r
       __builtin_prefetch((const char*)from + i * stride * size + byte, kForWriting);
 }
 
-// to[c][j] = from[j][c], c < width, zeros for n <= j < padded; a perfect shuffle of CF_WIDTH rows, log2(CF_WIDTH) times.
+// to[c][j] = from[j][c], c < width, zeros for n <= j < padded; a perfect shuffle of CF_WIDTH rows, log2(CF_WIDTH)
+// times.
 static void transpose(const float* from, int n, int d, int width, float* to, int padded) {
   for (int j = 0; j < padded; j += CF_WIDTH)
     for (int c = 0; c < width; c += CF_WIDTH) {
@@ -149,9 +154,11 @@ static void keep_bits(const AttentionHead& h, int i0, int low, int high, int* ke
         float *upper = (float*)keep + r * pitch + j + c, *lower = upper + 8 * pitch;
 #if CF_WIDTH == 16  // lanes 0 ... 7 belong to one block of 16 keys, the rest to the next
         cf_store(upper, (cf_reg)__builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23));
-        cf_store(upper + 16, (cf_reg)__builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31));
+        cf_store(upper + 16,
+                 (cf_reg)__builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31));
         cf_store(lower, (cf_reg)__builtin_shufflevector(e, f, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23));
-        cf_store(lower + 16, (cf_reg)__builtin_shufflevector(e, f, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31));
+        cf_store(lower + 16,
+                 (cf_reg)__builtin_shufflevector(e, f, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31));
 #else
         cf_store(upper, (cf_reg)a);
         cf_store(upper + 8, (cf_reg)b);

@@ -1,9 +1,9 @@
-// The dropout bits, the same on every device. Philox (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011)
-// in two levels: 4x32-10, keyed by the seed, turns (sequence, offset) into the key of a sequence; 2x32-10 under that key turns
-// the number of a group of four scores into their 4 x 16 bits.
+// The dropout bits, the same on every device. Philox (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
+// 2011) in two levels: 4x32-10, keyed by the seed, turns (sequence, offset) into the key of a sequence; 2x32-10 under
+// that key turns the number of a group of four scores into their 4 x 16 bits.
 //
-// A group is the scores of queries {r, r + 8} and keys {c, c + 8} of a 16 x 16 block, r, c < 8: whichever way round a tensor
-// core holds a block, each thread owns whole groups. Numbers do not depend on the lengths of the sequences.
+// A group is the scores of queries {r, r + 8} and keys {c, c + 8} of a 16 x 16 block, r, c < 8: whichever way round a
+// tensor core holds a block, each thread owns whole groups. Numbers do not depend on the lengths of the sequences.
 #pragma once
 
 #include <stdint.h>
@@ -44,7 +44,8 @@ CF_PHILOX DropoutKey dropout_key(int64_t seed, int64_t offset, int64_t sequence)
   return {c0, c1};
 }
 
-// Block (query / 16, key / 16), r and c as above. Low half of `first`: (r, c), high half: (r, c + 8); `second`: the same for r + 8.
+// Block (query / 16, key / 16), r and c as above. Low half of `first`: (r, c), high half: (r, c + 8); `second`: the
+// same for r + 8.
 CF_PHILOX void dropout_bits(DropoutKey key, int query_block, int key_block, int r, int c, uint32_t& first,
                             uint32_t& second) {
   uint32_t x0 = static_cast<uint32_t>(((query_block * 16 + key_block) * 8 + r) * 8 + c), x1 = key.high, k = key.key;

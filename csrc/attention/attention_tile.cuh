@@ -1,9 +1,9 @@
 // What forward and backward share on CUDA: products of 16 x 16 blocks by one warp, loads into shared memory, dropout.
 //
 // A block of scores is float s[8] in a lane, laid out as two m16n8 tensor-core results side by side (g = lane / 4,
-// t = lane % 4): s[4n + r] stands at row g + 8 (r / 2), column 8n + 2t + r % 2. A strip of results, 16 rows by kWidth columns,
-// is float a[kWidth / 8][4] with the same rows; Tile::column says which column. fp32 uses the same layout without tensor
-// cores, so that its arithmetic is exact fp32.
+// t = lane % 4): s[4n + r] stands at row g + 8 (r / 2), column 8n + 2t + r % 2. A strip of results, 16 rows by kWidth
+// columns, is float a[kWidth / 8][4] with the same rows; Tile::column says which column. fp32 uses the same layout
+// without tensor cores, so that its arithmetic is exact fp32.
 #pragma once
 
 #include <cstdint>
@@ -160,7 +160,8 @@ struct Which {
   int number, head, batch, direction;  // direction: index of the leading axis
 
   __device__ explicit Which(const cf_attention_shape& s)
-      : number(static_cast<int>(blockIdx.x)), head(number % static_cast<int>(s.heads)),
+      : number(static_cast<int>(blockIdx.x)),
+        head(number % static_cast<int>(s.heads)),
         batch(number / static_cast<int>(s.heads) % static_cast<int>(s.batch)),
         direction(number / static_cast<int>(s.heads) / static_cast<int>(s.batch)) {}
   __device__ int mode(const cf_attention_shape& s) const {
@@ -173,8 +174,8 @@ struct Which {
 
 // Made anew where it is needed: that costs less than the registers to keep it.
 template <class T>
-__device__ __forceinline__ Sequence<T> sequence_of(const cf_attention_tensor& tensor, const cf_attention_shape& s, const Which& at,
-                                                   int64_t rows) {
+__device__ __forceinline__ Sequence<T> sequence_of(const cf_attention_tensor& tensor, const cf_attention_shape& s,
+                                                   const Which& at, int64_t rows) {
   T* data = static_cast<T*>(tensor.data) + at.direction * tensor.stride[0] + at.batch * tensor.stride[1] +
             at.head * tensor.stride[2];
   const int each = 16 / sizeof(T), width = static_cast<int>(s.width);
@@ -182,16 +183,19 @@ __device__ __forceinline__ Sequence<T> sequence_of(const cf_attention_tensor& te
   return {data, tensor.stride[3], static_cast<int>(rows), width, vectors};
 }
 
-// Starts copying rows first ... first + n - 1 to shared memory, shared among `threads` threads, of which this is `thread`.
-// Zeros beyond the sequence's rows and width and where `mask` is 0. Follow with cp_async_wait<0>() and a barrier.
+// Starts copying rows first ... first + n - 1 to shared memory, shared among `threads` threads, of which this is
+// `thread`. Zeros beyond the sequence's rows and width and where `mask` is 0. Follow with cp_async_wait<0>() and a
+// barrier.
 template <class T, int kWidth>
-__device__ void load_rows(T* to, const Sequence<T>& from, int first, int n, const uint8_t* mask, int thread, int threads) {
+__device__ void load_rows(T* to, const Sequence<T>& from, int first, int n, const uint8_t* mask, int thread,
+                          int threads) {
   constexpr int kPitch = Tile<T, kWidth>::kPitch, kEach = 16 / sizeof(T), kPieces = kWidth / kEach;
   if (from.vectors) {
     for (int i = thread; i < n * kPieces; i += threads) {
       const int row = first + i / kPieces, column = i % kPieces * kEach;
       const bool real = row < from.rows && column < from.width && (!mask || mask[row]);
-      cp_async<16>(to + i / kPieces * kPitch + column, real ? from.data + row * from.stride + column : from.data, real ? 16 : 0);
+      cp_async<16>(to + i / kPieces * kPitch + column, real ? from.data + row * from.stride + column : from.data,
+                   real ? 16 : 0);
     }
     cp_async_commit();
   } else {
@@ -208,7 +212,8 @@ __device__ void load_rows(T* to, const Sequence<T>& from, int first, int n, cons
 
 // factor * a, rows first ... first + 15 of a sequence; `upper` and `lower` are the factors of rows g and g + 8.
 template <class T, int kWidth>
-__device__ void store_strip(const Sequence<T>& to, int first, const float (&a)[kWidth / 8][4], float upper, float lower) {
+__device__ void store_strip(const Sequence<T>& to, int first, const float (&a)[kWidth / 8][4], float upper,
+                            float lower) {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int row = first + lane_id() / 4 + 8 * half;
@@ -255,7 +260,8 @@ __device__ __forceinline__ unsigned kept_scores(DropoutKey key, uint32_t thresho
 }
 
 // Blocks of `other` (keys, or queries when kTransposed) that strip `strip` has to do with: first <= b < last.
-__device__ __forceinline__ void visible_blocks(int direction, bool transposed, int strip, int blocks, int& first, int& last) {
+__device__ __forceinline__ void visible_blocks(int direction, bool transposed, int strip, int blocks, int& first,
+                                               int& last) {
   const bool before = transposed ? direction == CF_ATTENTION_BACKWARD : direction == CF_ATTENTION_FORWARD;
   const bool after = transposed ? direction == CF_ATTENTION_FORWARD : direction == CF_ATTENTION_BACKWARD;
   first = after ? strip : 0;
