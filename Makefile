@@ -16,10 +16,10 @@ test: $(VENV)/.built  ## run all tests
 lint: $(VENV)/.built  ## ruff, mypy, clang-format, as the pre-commit hooks do
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt ruff mypy clang-format
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.cpp' 'csrc/*.h' 'csrc/*.cu' 'csrc/*.inl')
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.cpp' 'csrc/*.h' 'csrc/*.cu' 'csrc/*.cuh' 'csrc/*.inl')
 
 format: $(VENV)/.built  ## reformat Python and C++
-	$(BIN)/ruff format . && $(BIN)/clang-format -i $$(git ls-files 'csrc/*.cpp' 'csrc/*.h' 'csrc/*.cu' 'csrc/*.inl')
+	$(BIN)/ruff format . && $(BIN)/clang-format -i $$(git ls-files 'csrc/*.cpp' 'csrc/*.h' 'csrc/*.cu' 'csrc/*.cuh' 'csrc/*.inl')
 
 bench: $(VENV)/.built  ## speed of the constant-Q transform against librosa, nnAudio and fastchroma
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt '.[bench]'
