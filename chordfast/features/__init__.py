@@ -1,5 +1,25 @@
 """Features of recordings: decode, mix down and resample, constant-Q transform. Imports no torch."""
 
-from .extraction import Song, extract, extract_samples, extract_song, features_hash
+from .extraction import (
+    Extractor,
+    Song,
+    extract,
+    extract_samples,
+    extract_song,
+    extractor_for,
+    features_hash,
+    plans_of,
+    stream_song,
+)
 
-__all__ = ["Song", "extract", "extract_samples", "extract_song", "features_hash"]
+__all__ = [
+    "Extractor",
+    "Song",
+    "extract",
+    "extract_samples",
+    "extract_song",
+    "extractor_for",
+    "features_hash",
+    "plans_of",
+    "stream_song",
+]

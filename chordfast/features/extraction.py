@@ -1,17 +1,21 @@
-"""From a file or samples to constant-Q features, streamed: memory grows with the features, not with the samples."""
+"""From a file or samples to constant-Q features, streamed: memory grows with the features, not with the samples.
+
+Several feature plans of one recording come out of one pass: it is decoded, mixed down and resampled once.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast, get_args
+from typing import Any, Protocol, cast, get_args
 
 import numpy as np
 
 from .. import trace
-from ..audio import open_audio
+from ..audio import AudioReader, open_audio
 from ..errors import UsageError
 from ..ops.cqt import CqtStream, cqt
 from ..ops.feature_plan import BTC, FeaturePlan
@@ -20,18 +24,37 @@ from ..ops.ingest import IngestStream, Quality, ingest
 SILENCE_PEAK = 1e-4
 """Mono peak (full scale 1) below which a recording is silent: -80 dBFS, three steps of 16 bits, more than dither."""
 
+Plans = FeaturePlan | Sequence[FeaturePlan]
+Sink = Callable[[int, np.ndarray], None]
+"""Called with a plan's position and frames float32 [t, n_bins] that follow the earlier ones of that plan."""
+
+
+class Extractor(Protocol):
+    """Mono samples of one recording in, frames of one plan out."""
+
+    def push(self, x: np.ndarray) -> np.ndarray | None:
+        """Take float32 [n]; return the frames that became complete, [t, n_bins], or None."""
+
+    def finish(self) -> np.ndarray:
+        """The remaining frames [t, n_bins]."""
+
+
+def extractor_for(plan: FeaturePlan, quality: Quality = "relaxed") -> Extractor:
+    """What computes the features of ``plan`` from mono samples at its rate, resampled with ``quality``."""
+    return CqtStream(plan)
+
 
 @dataclass
 class Song:
     """Features of one recording and how reading it went.
 
-    features float32 [T, n_bins]; n_samples of mono audio at the plan's rate; duration in s of what could be read;
-    outcome "ok", "truncated" (labelled as far as it goes), "silent", "too_short" (less than one hop); note: what was
-    odd about it, or ""; seconds: CPU seconds of "decode", "ingest" and "cqt"; peak of the mono mix, full scale 1;
-    decoder: which library read it.
+    features float32 [T, n_bins], for several plans a tuple of such arrays in their order; n_samples of mono audio at the
+    plan's rate; duration in s of what could be read; outcome "ok", "truncated" (labelled as far as it goes), "silent",
+    "too_short" (less than one hop); note: what was odd about it, or ""; seconds: CPU seconds of "decode", "ingest" and
+    "cqt"; peak of the mono mix, full scale 1; decoder: which library read it.
     """
 
-    features: np.ndarray
+    features: Any
     n_samples: int
     duration: float
     outcome: str
@@ -48,9 +71,19 @@ def check_quality(quality: str) -> Quality:
     return cast(Quality, quality)
 
 
-def features_hash(plan: FeaturePlan, quality: str) -> str:
-    """16 hexadecimal digits that name the features: the plan (parameters, filters) and the resampling quality."""
-    return hashlib.sha256(f"{plan.hash}:{quality}".encode()).hexdigest()[:16]
+def plans_of(plans: Plans) -> tuple[FeaturePlan, ...]:
+    """One plan or several as a tuple; UsageError for none, or when their sample rates differ."""
+    several = tuple(plans) if isinstance(plans, Sequence) else (plans,)
+    if len({plan.sample_rate for plan in several}) != 1:
+        rates = ", ".join(str(plan.sample_rate) for plan in several) or "none"
+        raise UsageError(f"feature plans computed together must share one sample rate; these have: {rates}")
+    return several
+
+
+def features_hash(plans: Plans, quality: str) -> str:
+    """16 hexadecimal digits that name the features: the plans (parameters, filters) and the resampling quality."""
+    names = "+".join(plan.hash for plan in plans_of(plans))
+    return hashlib.sha256(f"{names}:{quality}".encode()).hexdigest()[:16]
 
 
 def extract(
@@ -68,30 +101,38 @@ def extract(
     if isinstance(source, str | os.PathLike):
         if sr is not None:
             raise UsageError("sr is read from the file; give it with samples only")
-        return extract_song(source, plan, quality).features
+        return cast(np.ndarray, extract_song(source, plan, quality).features)
     values, rate = _samples(source, sr)
     return cqt(ingest(values, rate, checked, target=plan.sample_rate), plan)
 
 
-def extract_samples(pcm: np.ndarray, sr: int | None, plan: FeaturePlan = BTC, quality: str = "relaxed") -> Song:
+def extract_samples(pcm: np.ndarray, sr: int | None, plans: Plans = BTC, quality: str = "relaxed") -> Song:
     """Features of samples with their rate, as `extract` takes them, and what `extract_song` tells about a file."""
     values, rate = _samples(pcm, sr)
-    flow = _Flow(rate, 1 if values.ndim == 1 else values.shape[1], plan, check_quality(quality))
+    gathered = _Gathered(plans)
+    channels = 1 if values.ndim == 1 else values.shape[1]
+    flow = _Flow(rate, channels, gathered.plans, check_quality(quality), gathered.take)
     flow.push(values)
-    features = flow.finish()
-    return flow.song(features, len(values) / rate, "ok", [], "")
+    flow.finish()
+    return gathered.into(flow.song(len(values) / rate, "ok", [], ""))
 
 
-def extract_song(path: str | os.PathLike[str], plan: FeaturePlan = BTC, quality: str = "relaxed") -> Song:
-    """Features of a file of any length, read block by block.
+def extract_song(path: str | os.PathLike[str], plans: Plans = BTC, quality: str = "relaxed") -> Song:
+    """Features of a file of any length, read block by block; of several plans (a sequence of them) in one pass.
 
     A file that breaks off is "truncated" and gives what could be read; AudioError when nothing could be.
     """
+    gathered = _Gathered(plans)
+    return gathered.into(stream_song(path, gathered.plans, quality, gathered.take))
+
+
+def stream_song(path: str | os.PathLike[str], plans: Sequence[FeaturePlan], quality: str, sink: Sink) -> Song:
+    """As `extract_song`, but the frames go to ``sink`` as they become complete; the Song has no features then."""
     checked = check_quality(quality)
     began = time.process_time()
     with open_audio(path) as reader:
         info = reader.info
-        flow = _Flow(info.sample_rate, info.channels, plan, checked)
+        flow = _Flow(info.sample_rate, info.channels, plans_of(plans), checked, sink)
         flow.seconds["decode"] += flow.mark - began
         blocks = iter(reader)
         while True:
@@ -101,25 +142,67 @@ def extract_song(path: str | os.PathLike[str], plan: FeaturePlan = BTC, quality:
             if block is None:
                 break
             flow.push(block)
-        features = flow.finish()
+        flow.finish()
+    duration, outcome, notes = how_it_ended(reader)
+    return flow.song(duration, outcome, notes, info.decoder)
+
+
+def how_it_ended(reader: AudioReader) -> tuple[float, str, list[str]]:
+    """Duration in s, outcome and notes of a recording that was read to its end."""
+    info = reader.info
     duration, notes = reader.frames_read / info.sample_rate, []
     if reader.truncated:
         promised = f" of {info.duration:.2f} s" if info.frames > reader.frames_read else ""
         notes.append(f"breaks off after {duration:.2f} s{promised}: {reader.note}")
-    return flow.song(features, duration, reader.outcome_hint, notes, info.decoder)
+    return duration, reader.outcome_hint, notes
+
+
+def verdict(
+    plans: Sequence[FeaturePlan], n_samples: int, peak: float, non_finite: int, duration: float, outcome: str,
+    notes: list[str],
+) -> tuple[str, str]:  # fmt: skip
+    """Outcome and note of a recording with ``n_samples`` of mono audio; too short and silent outweigh truncated."""
+    longest = max(plans, key=lambda plan: plan.hop)
+    notes = list(notes)
+    if n_samples < longest.hop:
+        outcome = "too_short"
+        notes.append(f"{duration:.4g} s; one frame takes {longest.frame_period:.4g} s")
+    elif peak < SILENCE_PEAK:
+        outcome = "silent"
+        notes.append(f"peak {peak:.1e} of full scale")
+    if non_finite:
+        notes.append(f"{non_finite} non-finite samples replaced by 0")
+    return outcome, "; ".join(notes)
+
+
+class _Gathered:
+    """A sink that keeps everything."""
+
+    def __init__(self, plans: Plans) -> None:
+        self.plans = plans_of(plans)
+        self._single = not isinstance(plans, Sequence)
+        self._parts: list[list[np.ndarray]] = [[] for _ in self.plans]
+
+    def take(self, index: int, frames: np.ndarray) -> None:
+        self._parts[index].append(frames)
+
+    def into(self, song: Song) -> Song:
+        arrays = tuple(np.concatenate(parts) for parts in self._parts)
+        song.features = arrays[0] if self._single else arrays
+        return song
 
 
 class _Flow:
-    """PCM blocks to features, with the CPU time of each stage."""
+    """PCM blocks to features of every plan, with the CPU time of each stage."""
 
-    def __init__(self, sr: int, channels: int, plan: FeaturePlan, quality: Quality) -> None:
-        self.plan = plan
+    def __init__(self, sr: int, channels: int, plans: Sequence[FeaturePlan], quality: Quality, sink: Sink) -> None:
+        self.plans = plans
         self.seconds = {"decode": 0.0, "ingest": 0.0, "cqt": 0.0}
         self.n_samples = 0
         self.peak = 0.0
-        self._parts: list[np.ndarray] = []
-        self._ingest = IngestStream(sr, channels, quality, target=plan.sample_rate)
-        self._cqt = CqtStream(plan)
+        self._sink = sink
+        self._ingest = IngestStream(sr, channels, quality, target=plans[0].sample_rate)
+        self._extractors = [extractor_for(plan, quality) for plan in plans]
         self.mark = time.process_time()
 
     def lap(self, stage: str) -> None:
@@ -132,35 +215,35 @@ class _Flow:
             mono = self._ingest.push(pcm)
         self._transform(mono)
 
-    def finish(self) -> np.ndarray:
+    def finish(self) -> None:
         self._transform(self._ingest.finish())
-        self._parts.append(self._cqt.finish())
-        features = np.concatenate(self._parts)
-        self._parts.clear()
+        with trace.stage("cqt"):
+            rest = [extractor.finish() for extractor in self._extractors]
         self.lap("cqt")
-        return features
+        for index, frames in enumerate(rest):
+            self._sink(index, frames)
+        self.mark = time.process_time()
 
     def _transform(self, mono: np.ndarray) -> None:
         self.n_samples += len(mono)
         if len(mono):
             self.peak = max(self.peak, float(mono.max()), -float(mono.min()))
         self.lap("ingest")
-        if len(mono):
-            with trace.stage("cqt"):
-                self._parts.append(self._cqt.push(mono))
+        if not len(mono):
+            return
+        with trace.stage("cqt"):
+            found = [extractor.push(mono) for extractor in self._extractors]
         self.lap("cqt")
+        for index, frames in enumerate(found):
+            if frames is not None and len(frames):
+                self._sink(index, frames)
+        self.mark = time.process_time()
 
-    def song(self, features: np.ndarray, duration: float, outcome: str, notes: list[str], decoder: str) -> Song:
-        """The verdict: too short and silent outweigh truncated."""
-        if self.n_samples < self.plan.hop:
-            outcome = "too_short"
-            notes.append(f"{duration:.4g} s; one frame takes {self.plan.frame_period:.4g} s")
-        elif self.peak < SILENCE_PEAK:
-            outcome = "silent"
-            notes.append(f"peak {self.peak:.1e} of full scale")
-        if count := self._ingest.non_finite:
-            notes.append(f"{count} non-finite samples replaced by 0")
-        return Song(features, self.n_samples, duration, outcome, "; ".join(notes), self.seconds, self.peak, decoder)
+    def song(self, duration: float, outcome: str, notes: list[str], decoder: str) -> Song:
+        outcome, note = verdict(
+            self.plans, self.n_samples, self.peak, self._ingest.non_finite, duration, outcome, notes
+        )  # fmt: skip
+        return Song((), self.n_samples, duration, outcome, note, self.seconds, self.peak, decoder)
 
 
 def _samples(pcm: np.ndarray, sr: int | None) -> tuple[np.ndarray, int]:

@@ -16,6 +16,7 @@ from ..errors import ModelError
 from ..vocabulary import N_CLASS
 
 if TYPE_CHECKING:
+    from ..ops.feature_plan import FeaturePlan
     from ..teachers import Recogniser
 
 
@@ -40,6 +41,11 @@ def _load(name: str, offline: bool, _stamp: tuple[int, int] | None) -> Recognise
     from ..teachers import load
 
     return load(name, offline=offline)
+
+
+def plans_for(recogniser: Recogniser) -> tuple[FeaturePlan, ...]:
+    """The feature plans a recogniser wants; of one plan it gets arrays, of several tuples of arrays in their order."""
+    return tuple(getattr(recogniser, "plans", (recogniser.plan,)))
 
 
 def posteriors(recogniser: Recogniser, features: Sequence[np.ndarray]) -> list[np.ndarray]:

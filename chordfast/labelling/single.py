@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import __version__
-from ..annotations import Annotation, dumps
+from ..annotations import Annotation, dumps, encode
 from ..decoding import DecodingOptions, options_hash
 from ..errors import UsageError
 from ..features import extract_samples, extract_song, features_hash
@@ -40,14 +41,16 @@ def label(
     """
     recogniser = recognise.find_recogniser(model, offline)
     options = (options or DecodingOptions()).for_model(getattr(recogniser, "boundary", 0.0))
+    wanted = recognise.plans_for(recogniser)
+    plans = wanted if len(wanted) > 1 else wanted[0]
     if isinstance(source, str | os.PathLike):
         if sr is not None:
             raise UsageError("sr is read from the file; give it with samples only")
         name = os.path.basename(os.fspath(source)).encode("utf-8", "replace").decode("utf-8")
-        song = extract_song(source, recogniser.plan, quality)
+        song = extract_song(source, plans, quality)
     else:
         name = ""
-        song = extract_samples(source, sr, recogniser.plan, quality)
+        song = extract_samples(source, sr, plans, quality)
     found = None
     if song.outcome in ("ok", "truncated"):
         found = recognise.posteriors(recogniser, [song.features])[0]
@@ -57,7 +60,7 @@ def label(
         "note": song.note,
         "model": recogniser.name,
         "model_hash": recogniser.hash,
-        "features_hash": features_hash(recogniser.plan, quality),
+        "features_hash": features_hash(plans, quality),
         "options_hash": options_hash(options),
         "chordfast": __version__,
     }
@@ -71,12 +74,11 @@ def label_to(source: str | os.PathLike[str], target: str, format: str = "lab", *
     """
     check_exists(source)
     annotation = label(source, **settings)
-    text = dumps(annotation, format)
     if target == "-":
-        sys.stdout.write(text)
+        sys.stdout.write(dumps(annotation, format))
         return annotation
     try:
-        atomic_write(target, text)
+        atomic_write(target, encode(annotation, format, Path(target).stem))
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error.strerror}; choose another place with -o") from error
     return annotation

@@ -11,8 +11,8 @@ import pytest
 import soundfile
 
 from chordfast.errors import AudioError, UsageError
-from chordfast.features import extract, extract_samples, extract_song, features_hash
-from chordfast.ops import BTC, CREMA
+from chordfast.features import extract, extract_samples, extract_song, features_hash, stream_song
+from chordfast.ops import BTC, CREMA, FeaturePlan
 from chordfast.ops.cqt import cqt
 from chordfast.ops.ingest import ingest
 
@@ -71,6 +71,37 @@ def test_other_plans() -> None:
     assert features.min() >= 0
 
 
+def test_several_plans_in_one_pass(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "x.wav", np.stack([chord(44100), 0.5 * chord(44100)], axis=1), 44100)
+    song = extract_song(tmp_path / "x.wav", (CREMA, BTC))
+    assert isinstance(song.features, tuple)
+    np.testing.assert_array_equal(song.features[0], extract_song(tmp_path / "x.wav", CREMA).features)
+    np.testing.assert_array_equal(song.features[1], extract_song(tmp_path / "x.wav", BTC).features)
+    from_samples = extract_samples(chord(22050), 22050, [BTC])
+    assert isinstance(from_samples.features, tuple)
+    assert len(from_samples.features) == 1
+
+
+def test_streamed_frames_follow_each_other(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "x.wav", chord(22050, 20.0), 22050)
+    seen: list[tuple[int, np.ndarray]] = []
+    song = stream_song(tmp_path / "x.wav", (CREMA, BTC), "relaxed", lambda plan, frames: seen.append((plan, frames)))
+    assert song.features == ()
+    assert (song.outcome, song.duration, song.n_samples) == ("ok", 20.0, 441000)
+    for index, plan in enumerate((CREMA, BTC)):
+        parts = [frames for which, frames in seen if which == index]
+        assert len(parts) > 2
+        np.testing.assert_array_equal(np.concatenate(parts), extract(tmp_path / "x.wav", plan=plan))
+
+
+def test_plans_of_other_rates_are_refused() -> None:
+    slow = FeaturePlan(sample_rate=16000, n_bins=96)
+    with pytest.raises(UsageError, match="share one sample rate; these have: 22050, 16000"):
+        extract_samples(np.zeros(10, np.float32), 22050, (BTC, slow))
+    with pytest.raises(UsageError, match="these have: none"):
+        extract_samples(np.zeros(10, np.float32), 22050, ())
+
+
 @pytest.mark.parametrize("n", [0, 1, 2, 100, 2047, 2048, 2049])
 def test_any_length(n: int) -> None:
     pcm = chord(22050)[:n]
@@ -109,7 +140,9 @@ def test_silence_and_numbers_that_are_none() -> None:
 
 def test_hash_names_plan_and_quality() -> None:
     hashes = {features_hash(plan, quality) for plan in (BTC, CREMA) for quality in ("relaxed", "exact")}
-    assert len(hashes) == 4
+    hashes.add(features_hash((BTC, CREMA), "exact"))
+    assert len(hashes) == 5
+    assert features_hash((BTC,), "exact") == features_hash(BTC, "exact")
     assert all(len(text) == 16 for text in hashes)
     assert features_hash(BTC, "exact") == features_hash(BTC, "exact")
 
