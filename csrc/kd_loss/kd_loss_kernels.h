@@ -34,8 +34,8 @@ struct KdLossKernels {
   void (*scale)(const void* in, void* out, int64_t n, float factor, int dtype);
 };
 
-// Three rows of exponentials for each row of the batch, two converted rows and one of gradient.
-inline int64_t kd_loss_scratch(int64_t padded) { return (3 * kKdBatch + 3) * padded; }
+// Three rows of exponentials for each row of the batch, four converted rows and one of gradient.
+inline int64_t kd_loss_scratch(int64_t padded) { return (3 * kKdBatch + 5) * padded; }
 
 const KdLossKernels& kd_loss_kernels_plain();
 const KdLossKernels& kd_loss_kernels_avx2();

@@ -6,168 +6,7 @@
 namespace chordfast {
 namespace CF_LEVEL {
 
-// Fills the lanes behind a row's end: the exponential is 0 there, the maximum unmoved.
-static const float kNothing = -__builtin_inff();
-
-static inline cf_reg splat(float x) { return x - (cf_reg){}; }
-
-// The first n lanes (1 ... CF_WIDTH - 1), -inf behind them.
-static inline cf_reg load_first(const float* p, int n) {
-#if CF_WIDTH == 16
-  return (cf_reg)_mm512_mask_loadu_ps(_mm512_set1_ps(kNothing), (__mmask16)((1u << n) - 1), p);
-#else
-  float lanes[CF_WIDTH];
-  for (int i = 0; i < CF_WIDTH; ++i) lanes[i] = i < n ? p[i] : kNothing;
-  return cf_load(lanes);
-#endif
-}
-
-static inline void store_first(float* p, cf_reg v, int n) {
-#if CF_WIDTH == 16
-  _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
-#else
-  for (int i = 0; i < n; ++i) p[i] = v[i];
-#endif
-}
-
-// A NaN in either operand may be lost here; the sums of exponentials bring it back.
-static inline cf_reg larger(cf_reg a, cf_reg b) {
-#if CF_WIDTH == 16
-  return (cf_reg)_mm512_max_ps((__m512)a, (__m512)b);
-#elif CF_WIDTH == 8
-  return (cf_reg)_mm256_max_ps((__m256)a, (__m256)b);
-#else
-  return a > b ? a : b;
-#endif
-}
-
-#if CF_WIDTH == 16
-static inline float sum_lanes(cf_reg v) { return _mm512_reduce_add_ps((__m512)v); }
-static inline float max_lanes(cf_reg v) { return _mm512_reduce_max_ps((__m512)v); }
-#else
-template <class Combine>
-static inline float reduce_lanes(cf_reg v, Combine combine) {
-#if CF_WIDTH == 8
-  __m128 x = combine(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
-  x = combine(x, _mm_movehl_ps(x, x));
-  return _mm_cvtss_f32(combine(x, _mm_shuffle_ps(x, x, 1)));
-#elif defined(__x86_64__)
-  __m128 x = combine((__m128)v, _mm_movehl_ps((__m128)v, (__m128)v));
-  return _mm_cvtss_f32(combine(x, _mm_shuffle_ps(x, x, 1)));
-#else
-  typedef float four __attribute__((vector_size(16)));
-  four x = combine(v, __builtin_shufflevector(v, v, 2, 3, 0, 1));
-  return combine(x, __builtin_shufflevector(x, x, 1, 0, 3, 2))[0];
-#endif
-}
-#if defined(__x86_64__)
-static inline float sum_lanes(cf_reg v) {
-  return reduce_lanes(v, [](__m128 a, __m128 b) { return _mm_add_ps(a, b); });
-}
-static inline float max_lanes(cf_reg v) {
-  return reduce_lanes(v, [](__m128 a, __m128 b) { return _mm_max_ps(a, b); });
-}
-#else
-static inline float sum_lanes(cf_reg v) {
-  return reduce_lanes(v, [](cf_reg a, cf_reg b) { return a + b; });
-}
-static inline float max_lanes(cf_reg v) { return reduce_lanes(v, larger); }
-#endif
-#endif
-
-// 2^x for x <= 0: -inf gives 0, NaN stays, 0 gives 1. Error below 1.5 units in the last place
-// (docs/kernels/kd_loss.md).
-static inline cf_reg exp2_negative(cf_reg x) {
-#if CF_WIDTH == 16
-  // f = x - floor(x); scalef multiplies by 2^floor(x), and by 0 for -inf
-  const cf_reg f = (cf_reg)_mm512_reduce_ps((__m512)x, _MM_FROUND_TO_NEG_INF);
-  const cf_reg p =
-      1.0f +
-      f * (0.69314706f +
-           f * (0.24022931f + f * (0.055485282f + f * (0.0096754516f + f * (0.0012467845f + f * 0.00021612921f)))));
-  return (cf_reg)_mm512_scalef_ps((__m512)p, (__m512)x);
-#else
-  const cf_reg bounded = x < -126.0f ? splat(-126.0f) : x;
-  const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
-  const cf_reg shifted = bounded + magic, f = bounded - (shifted - magic);
-  const cf_int whole = (cf_int)shifted - 0x4b400000;
-  const cf_reg p =
-      1.0f +
-      f * (0.69314718f +
-           f * (0.24022648f + f * (0.055503324f + f * (0.0096184369f + f * (0.0013398876f + f * 0.00015353362f)))));
-  const cf_reg scaled = (cf_reg)((cf_int)p + (whole << 23));
-  const cf_reg finite = x == x ? scaled : x;
-  return x < -126.0f ? splat(0.0f) : finite;
-#endif
-}
-
-// Natural logarithm of positive normal numbers: exponent plus 2 artanh((m-1)/(m+1)); NaN and inf give NaN.
-static inline cf_reg natural_log(cf_reg value) {
-  const cf_int bits = (cf_int)value;
-  const cf_int exponent = (bits - 0x3f3504f3) >> 23;
-  const cf_reg m = (cf_reg)(bits - (exponent << 23)), e = __builtin_convertvector(exponent, cf_reg);
-  const cf_reg z = (m - 1.0f) / (m + 1.0f), w = z * z;
-  const cf_reg series = w * (0.66666667f + w * (0.4f + w * (0.28571429f + w * (0.22222222f + w * 0.18181818f))));
-  return e * 0.693145752f + ((2.0f * z + z * series) + e * 1.42860677e-6f) + (value - value);
-}
-
-// ln(1 + y), y >= 0
-static inline cf_reg log_1_plus(cf_reg y) {
-  const cf_reg u = 1.0f + y, lost = y > 1.0f ? 1.0f - (u - y) : y - (u - 1.0f);
-  return natural_log(u) + lost / u;
-}
-
-// 16-bit floats in memory to a float row padded with -inf, and back (round to nearest even).
-typedef unsigned short cf_half __attribute__((vector_size(CF_WIDTH * 2), aligned(2), may_alias));
-
-static inline cf_reg widen(const unsigned short* p, bool bfloat) {
-  const cf_int bits = __builtin_convertvector(*(const cf_half*)p, cf_int);
-  if (bfloat) return (cf_reg)(bits << 16);
-  const cf_int sign = (bits & 0x8000) << 16, rest = (bits & 0x7fff) << 13;
-  const cf_reg value = (cf_reg)rest * 0x1p112f;  // moves the exponent, and makes subnormals normal
-  const cf_int special = ((bits & 0x7c00) == 0x7c00) & 0x7f800000;
-  return (cf_reg)((cf_int)value | special | sign);
-}
-
-static inline void narrow(cf_reg value, unsigned short* p, bool bfloat) {
-  const cf_int all = (cf_int)value, sign = (all >> 16) & 0x8000, bits = all & 0x7fffffff;
-  const cf_int nan = bits > 0x7f800000;
-  cf_int result;
-  if (bfloat) {
-    result = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    result = nan ? (cf_int){} + 0x7fc0 : result;
-  } else {
-    const cf_int normal = (bits - 0x38000000 + 0xfff + ((bits >> 13) & 1)) >> 13;
-    const cf_int small =
-        (cf_int)((cf_reg)bits + 0.5f) - 0x3f000000;  // adding 1/2 rounds at 2^-24, the last bit of a half
-    result = bits < 0x38800000 ? small : normal;
-    result = bits >= 0x47800000 ? (cf_int){} + 0x7c00 : result;
-    result = nan ? (cf_int){} + 0x7e00 : result;
-  }
-  *(cf_half*)p = __builtin_convertvector(result | sign, cf_half);
-}
-
-static void widen_row(const unsigned short* from, int64_t n, int64_t padded, bool bfloat, float* to) {
-  int64_t i = 0;
-  for (; i + CF_WIDTH <= n; i += CF_WIDTH) cf_store(to + i, widen(from + i, bfloat));
-  if (i < n) {
-    unsigned short rest[CF_WIDTH] = {};
-    for (int k = 0; k < n - i; ++k) rest[k] = from[i + k];
-    cf_store(to + i, widen(rest, bfloat));
-  }
-  for (i = n; i < padded; ++i) to[i] = kNothing;
-}
-
-static void narrow_row(const float* from, int64_t n, bool bfloat, unsigned short* to) {
-  int64_t i = 0;
-  for (; i + CF_WIDTH <= n; i += CF_WIDTH) narrow(cf_load(from + i), to + i, bfloat);
-  if (i == n) return;
-  float lanes[CF_WIDTH] = {};
-  unsigned short rest[CF_WIDTH];
-  for (int k = 0; k < n - i; ++k) lanes[k] = from[i + k];
-  narrow(cf_load(lanes), rest, bfloat);
-  for (int k = 0; k < n - i; ++k) to[i + k] = rest[k];
-}
+#include "kd_loss/kd_loss_math.inl"
 
 template <int power>
 static inline cf_reg raise(cf_reg x) {
@@ -199,24 +38,35 @@ static float without_largest(const float* teach, int64_t padded) {
   return sum_lanes(sum) + (sum_lanes(ones) - 1.0f);
 }
 
-// Exponentials of one row and their sums. z, u: n logits; soft, teach, hard: where the exponentials go (padded).
+// One row's logits as floats, and their largest; u without a teacher is z.
+struct Row {
+  const float *z, *u;
+  float max_z, max_u;
+};
+
+template <bool has_teacher>
+static inline void find_largest(Row* row, int64_t n) {
+  const int64_t whole = n / CF_WIDTH * CF_WIDTH;
+  cf_reg top_z = splat(kNothing), top_u = top_z;
+  for (int64_t j = 0; j < whole; j += CF_WIDTH) {
+    top_z = larger(top_z, cf_load(row->z + j));
+    if (has_teacher) top_u = larger(top_u, cf_load(row->u + j));
+  }
+  if (const int rest = (int)(n - whole)) {
+    top_z = larger(top_z, load_first(row->z + whole, rest));
+    if (has_teacher) top_u = larger(top_u, load_first(row->u + whole, rest));
+  }
+  row->max_z = max_lanes(top_z);
+  row->max_u = has_teacher ? max_lanes(top_u) : 0.0f;
+}
+
+// Exponentials of one row and their sums; soft, teach, hard: where the exponentials go (padded).
 template <int power, bool has_teacher, bool has_target>
-static inline void sums_of_row(const KdLossBatch& job, const float* z, const float* u, int64_t y, float* soft,
+static inline void sums_of_row(const KdLossBatch& job, const Row& row, float softer, int64_t y, float* soft,
                                float* teach, float* hard, int r, Rows* rows) {
   const int64_t n = job.classes, whole = n / CF_WIDTH * CF_WIDTH;
   const int rest = (int)(n - whole);
-  cf_reg top_z = splat(kNothing), top_u = top_z;
-  for (int64_t j = 0; j < whole; j += CF_WIDTH) {
-    top_z = larger(top_z, cf_load(z + j));
-    if (has_teacher) top_u = larger(top_u, cf_load(u + j));
-  }
-  if (rest) {
-    top_z = larger(top_z, load_first(z + whole, rest));
-    if (has_teacher) top_u = larger(top_u, load_first(u + whole, rest));
-  }
-  const float max_z = max_lanes(top_z), max_u = has_teacher ? max_lanes(top_u) : 0.0f;
-  const float log2_e = 1.44269504f, softer = has_teacher ? log2_e / job.temperature : log2_e;
-
+  const float *z = row.z, *u = row.u, max_z = row.max_z, max_u = row.max_u;
   cf_reg sum_soft = {}, sum_teach = {}, sum_cross = {}, sum_others = {};
 #if CF_WIDTH == 16
   __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -245,7 +95,7 @@ static inline void sums_of_row(const KdLossBatch& job, const float* z, const flo
     if (has_target) {
       cf_reg e1 = raise<power>(ez);
       if (power == 0) {
-        e1 = exp2_negative(dz * log2_e);
+        e1 = exp2_negative(dz * kLog2E);
         cf_store(hard + j, e1);
       }
 #if CF_WIDTH == 16
@@ -317,7 +167,7 @@ static void finish_rows(const KdLossBatch& job, Rows* rows, int at, float* kd, f
       modulation = q * q;
     } else {
       const cf_reg safe = certain ? splat(1.0f) : q;
-      modulation = exp2_negative(job.gamma * 1.44269504f * natural_log(safe));
+      modulation = exp2_negative(job.gamma * kLog2E * natural_log(safe));
       slower = modulation / safe;
     }
     slope = -job.gamma * p_log_p * slower - modulation;
@@ -353,32 +203,60 @@ static inline void gradient_of_row(const KdLossBatch& job, const float* soft, co
   }
 }
 
+// Has `bytes` from `p` on brought into the cache, for reading or writing.
+template <int for_writing>
+static inline void prefetch(const void* p, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64) {
+#if defined(__AVX2__)
+    if (for_writing) {  // GCC would need an option of its own; without the instruction's support it does nothing
+      __asm__ volatile("prefetchw %0" : : "m"(*((const char*)p + i)));
+      continue;
+    }
+#endif
+    __builtin_prefetch((const char*)p + i, for_writing, 3);
+  }
+}
+
 template <int power, bool has_teacher, bool has_target>
 static void batch_of(const KdLossBatch& job, const int64_t* index, int count, float* scratch, KdLossSums* sums) {
   const int64_t n = job.classes, padded = job.padded;
   float* const soft = scratch;
   float* const teach = soft + kKdBatch * padded;
   float* const hard = teach + kKdBatch * padded;
-  float* const wide_z = hard + kKdBatch * padded;
-  float* const wide_u = wide_z + padded;
-  float* const wide_g = wide_u + padded;
+  float* const wide = hard + kKdBatch * padded;
+  float* const wide_g = wide + 4 * padded;
   const bool narrow_type = job.dtype != 0, bfloat = job.dtype == 1;
   Rows rows;
   for (int r = 0; r < kKdBatch; ++r) {  // rows that are not there: any numbers that do no harm
     rows.soft[r] = rows.teach[r] = rows.own[r] = rows.others[r] = 1.0f;
     rows.cross[r] = rows.below[r] = rows.weight[r] = rows.rest[r] = 0.0f;
   }
-  for (int r = 0; r < count; ++r) {
-    const int64_t at = index[r] * n;
-    const float *z = (const float*)job.student + at, *u = has_teacher ? (const float*)job.teacher + at : z;
+  auto open = [&](int r) {
+    const int64_t at = index[r] * n, bytes = narrow_type ? 2 : 4;
+    // The logits of three rows on, and the gradient's place, to be written once the batch's sums are known: left to the
+    // processor's own prefetching, memory and arithmetic take turns.
+    prefetch<0>((const char*)job.student + (at + 3 * n) * bytes, n * bytes);
+    if (has_teacher) prefetch<0>((const char*)job.teacher + (at + 3 * n) * bytes, n * bytes);
+    if (job.gradient) prefetch<1>((char*)job.gradient + at * bytes, n * bytes);
+    Row row{(const float*)job.student + at, (const float*)(has_teacher ? job.teacher : job.student) + at, 0.0f, 0.0f};
     if (narrow_type) {
-      widen_row((const unsigned short*)job.student + at, n, padded, bfloat, wide_z);
-      if (has_teacher) widen_row((const unsigned short*)job.teacher + at, n, padded, bfloat, wide_u);
-      z = wide_z;
-      u = wide_u;
+      float *to_z = wide + (r & 1) * 2 * padded, *to_u = to_z + padded;
+      widen_row((const unsigned short*)job.student + at, n, padded, bfloat, to_z);
+      if (has_teacher) widen_row((const unsigned short*)job.teacher + at, n, padded, bfloat, to_u);
+      row.z = to_z;
+      row.u = to_u;
     }
-    sums_of_row<power, has_teacher, has_target>(job, z, u, has_target ? job.target[index[r]] : 0, soft + r * padded,
-                                                teach + r * padded, hard + r * padded, r, &rows);
+    find_largest<has_teacher>(&row, n);
+    return row;
+  };
+  const float softer = has_teacher ? kLog2E / job.temperature : kLog2E;
+  Row now = open(0);
+  for (int r = 0; r < count; ++r) {
+    // The next row's maxima before this row's exponentials: those then never wait for a reduction.
+    const Row next = r + 1 < count ? open(r + 1) : now;
+    sums_of_row<power, has_teacher, has_target>(job, now, softer, has_target ? job.target[index[r]] : 0,
+                                                soft + r * padded, teach + r * padded, hard + r * padded, r, &rows);
+    now = next;
   }
   float kd[kKdBatch] = {}, focal[kKdBatch] = {}, dropped[kKdBatch] = {}, damped[kKdBatch] = {};
   for (int r = 0; r < count; r += CF_WIDTH) finish_rows(job, &rows, r, kd + r, focal + r, dropped + r, damped + r);
