@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .annotation import Annotation
 from .dialects import SPELLINGS, lead_sheet, respell
-from .formats import BINARY_FORMATS, FORMATS, dumps, write
+from .formats import BINARY_FORMATS, FORMATS, dumps, encode, write
 from .frames import FRAME_PERIOD, frame_classes
 from .json_reader import read_json
 from .lab import read_lab
@@ -19,6 +19,7 @@ __all__ = [
     "SPELLINGS",
     "Annotation",
     "dumps",
+    "encode",
     "format_of",
     "frame_classes",
     "lead_sheet",

@@ -28,7 +28,7 @@ FORMATS: dict[str, str] = {"lab": ".lab", "json": ".json", "jams": ".jams", "csv
 }
 """Names of the text formats and the suffix their files take."""
 BINARY_FORMATS: dict[str, str] = {"midi": ".mid", "parquet": ".parquet"}
-"""The formats that only ``write`` writes."""
+"""The formats that only ``write`` and ``encode`` write."""
 
 JSON_FORMAT, JSON_VERSION = "chordfast-annotation", 1
 
@@ -75,10 +75,20 @@ def write(
     Besides the text formats it writes midi (chord tones and a marker a chord) and parquet (needs pyarrow).
     """
     if format in BINARY_FORMATS and compat is None and not min_duration:
-        whole = checked(annotation)
-        atomic_write(path, midi(whole) if format == "midi" else parquet({Path(path).stem: whole}))
+        atomic_write(path, encode(annotation, format, Path(path).stem))
     else:
         atomic_write(path, dumps(annotation, format, compat=compat, min_duration=min_duration))
+
+
+def encode(annotation: Annotation, format: str, song: str = "") -> bytes:
+    """The bytes of a file of any format, text or binary; ``song`` is the name in a Parquet table.
+
+    Raises what ``dumps`` raises, and UsageError when parquet is asked for without pyarrow.
+    """
+    if format in BINARY_FORMATS:
+        whole = checked(annotation)
+        return midi(whole) if format == "midi" else parquet({song: whole})
+    return dumps(annotation, format).encode()
 
 
 def checked(annotation: Annotation) -> Annotation:

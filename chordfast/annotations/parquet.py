@@ -16,7 +16,8 @@ from .annotation import Annotation
 _KEY = b"chordfast"
 
 
-def _pyarrow() -> Any:
+def require_pyarrow() -> Any:
+    """pyarrow, or a UsageError that says how to get it."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -33,7 +34,7 @@ def parquet(songs: Mapping[str, Annotation]) -> bytes:
     Columns song, start, end (float64 seconds), label, and confidence, alternative and alternative_confidence (null
     where unknown). Durations and meta stand in the metadata of the schema. Raises UsageError without pyarrow.
     """
-    pa = _pyarrow()
+    pa = require_pyarrow()
 
     def numbers(values: Any, count: int) -> Any:
         values = np.full(count, np.nan, dtype=np.float32) if values is None else values
@@ -62,7 +63,7 @@ def parquet(songs: Mapping[str, Annotation]) -> bytes:
 
 def read_parquet(path: str | os.PathLike[str]) -> dict[str, Annotation]:
     """Song name → annotation of a table with the columns start, end and label ("" where there is no song column)."""
-    pa = _pyarrow()
+    pa = require_pyarrow()
     try:
         table = pa.parquet.read_table(os.fspath(path))
     except (OSError, pa.ArrowException) as error:

@@ -10,10 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..annotations import FORMATS
+from ..annotations import BINARY_FORMATS, FORMATS
+from ..annotations.parquet import require_pyarrow
 from ..audio import find_audio
 from ..errors import UsageError
 
+SUFFIXES = FORMATS | BINARY_FORMATS
 NAME_MAX = 255  # bytes in one path component on every common file system
 
 
@@ -28,20 +30,21 @@ class Source:
 
 
 def check_formats(formats: str | Iterable[str]) -> tuple[str, ...]:
-    """The formats, each once, in order; UsageError names the known ones when one is unknown."""
+    """The formats, each once, in order; UsageError for an unknown one, or for parquet without pyarrow."""
     wanted = tuple(dict.fromkeys([formats] if isinstance(formats, str) else formats))
     if not wanted:
-        raise UsageError(f"no output format given; choose from {', '.join(FORMATS)}")
+        raise UsageError(f"no output format given; choose from {', '.join(SUFFIXES)}")
     for name in wanted:
-        if name not in FORMATS:
-            raise UsageError(f"unknown format {name!r}; choose from {', '.join(FORMATS)}")
+        if name not in SUFFIXES:
+            raise UsageError(f"unknown format {name!r}; choose from {', '.join(SUFFIXES)}")
+    if "parquet" in wanted:
+        require_pyarrow()  # now, not at the first song
     return wanted
 
 
 def suffix(name: str) -> str:
     """The file suffix of a format, with its dot (``.lab``)."""
-    text = FORMATS[name]
-    return text if text.startswith(".") else f".{text}"
+    return SUFFIXES[name]
 
 
 def read_list(data: bytes) -> list[Path]:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..annotations import dumps
+from ..annotations import encode
 from ..decoding import DecodingOptions
 from ..files import atomic_write
 from . import recognise
@@ -220,7 +220,7 @@ class Runner:
             for name, relative in job.outputs.items():
                 target = self.out / relative
                 target.parent.mkdir(parents=True, exist_ok=True)
-                atomic_write(target, dumps(annotation, name))
+                atomic_write(target, encode(annotation, name, target.stem))
             row.outputs = dict(job.outputs)
         row.cpu["labels"] = time.thread_time() - began
         return row

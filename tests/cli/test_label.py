@@ -13,6 +13,7 @@ import pytest
 import soundfile
 from click.testing import CliRunner, Result
 
+from chordfast.annotations import read_parquet
 from chordfast.cli import cli
 from chordfast.labelling import recognise
 from chordfast.labelling.manifest import NAME, read
@@ -125,7 +126,7 @@ def test_decoder_options_reach_the_decoding(music: Path, tmp_path: Path) -> None
         (["nowhere.mp3", "-o", "out"], "no such file or folder: nowhere.mp3"),
         (["nowhere.mp3", "-o", "-"], "no such file or folder: nowhere.mp3"),
         ([".", "-o", "-"], "-o - takes one recording and one format"),
-        ([".", "-o", "out", "--format", "midi"], "unknown format 'midi'; choose from lab, json, jams, csv, audacity"),
+        ([".", "-o", "out", "--format", "mp4"], "unknown format 'mp4'; choose from lab, json, jams, csv, audacity"),
         ([".", "-o", "out", "--jobs", "0"], "0 is not in the range"),
         ([".", "-o", "out", "--timeout", "0"], "0.0 is not in the range"),
         (["."], "Missing option"),
@@ -158,3 +159,24 @@ def test_help_needs_neither_torch_nor_numpy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "--retry-failed" in done.stdout
+
+
+def test_binary_formats(music: Path, tmp_path: Path) -> None:
+    (music / "text.mp3").unlink()
+    assert invoke(music, "-o", tmp_path / "out", "-j", 1, "-q", "-f", "midi").exit_code == 0
+    assert (tmp_path / "out/c.mid").read_bytes()[:4] == b"MThd"
+    assert invoke(music / "c.wav", "-o", tmp_path / "c.mid", "-f", "midi").exit_code == 0
+    assert (tmp_path / "c.mid").read_bytes() == (tmp_path / "out/c.mid").read_bytes()
+    refused = invoke(music / "c.wav", "-o", "-", "-f", "midi")
+    assert (refused.exit_code, refused.stderr) == (2, "Error: The format 'midi' is not text; write it to a file.\n")
+
+
+def test_parquet(music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "pyarrow", None)
+        result = invoke(music, "-o", tmp_path / "out", "-f", "parquet")
+    assert (result.exit_code, (tmp_path / "out").exists()) == (2, False)
+    assert "pip install 'chordfast[parquet]'" in result.stderr
+    pytest.importorskip("pyarrow")
+    assert invoke(music / "sub", "-o", tmp_path / "out", "-j", 1, "-q", "-f", "parquet").exit_code == 0
+    assert read_parquet(tmp_path / "out/g.parquet")["g"].labels == ["G:maj"]
