@@ -1,4 +1,4 @@
-"""``chordfast models``: list, fetch, convert and describe weights."""
+"""``chordfast models``: list, fetch, convert, export and describe weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HDF5 = b"\x89HDF"
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def models() -> None:
-    """List, fetch, convert and describe model weights."""
+    """List, fetch, convert, export and describe model weights."""
 
 
 @models.command("list")
@@ -89,6 +89,22 @@ def convert(source: Path, target: Path, force: bool, heads: str | None) -> None:
 
         convert_checkpoint(source, target, heads=_heads(heads))
     _print(describe(str(target)))
+
+
+@models.command()
+@click.argument("model", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("target", metavar="DST", type=click.Path(path_type=Path))
+@click.option("--onnx", is_flag=True, help="As ONNX (the only format so far, and what is taken without this).")
+@click.option("--force", is_flag=True, help="Replace DST if it exists.")
+def export(model: Path, target: Path, onnx: bool, force: bool) -> None:
+    """Write the BTC or 2E1D of FILE for other runtimes: log-CQT in, logits out, labels in its metadata."""
+    from chordfast.models import load_model
+    from chordfast.models.export import export_onnx
+
+    if target.exists() and not force:
+        raise UsageError(f"{target} exists; give another name, or --force to replace it")
+    export_onnx(load_model(model), target)
+    click.echo(target)
 
 
 @models.command()

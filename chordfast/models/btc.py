@@ -96,6 +96,7 @@ class MultiHeadAttention(nn.Module):
         size = config.hidden_size
         self.heads = config.num_heads
         self.dropout = config.attention_dropout
+        self.portable = False  # True: torch's own operators only, for export
         self.query_linear = nn.Linear(size, size, bias=False)
         self.key_linear = nn.Linear(size, size, bias=False)
         self.value_linear = nn.Linear(size, size, bias=False)
@@ -109,7 +110,13 @@ class MultiHeadAttention(nn.Module):
             for linear in (self.query_linear, self.key_linear, self.value_linear)
         )
         rate = self.dropout if self.training else 0.0
-        if maps is None and frames <= LONGEST and size // self.heads <= WIDEST and query.dtype != torch.float64:
+        if (
+            maps is None
+            and not self.portable
+            and frames <= LONGEST
+            and size // self.heads <= WIDEST
+            and (query.dtype != torch.float64)
+        ):
             y = cast(Tensor, ops.attention(query, key, value, view.direction, rate, view.valid))
         elif maps is None:
             y = F.scaled_dot_product_attention(query, key, value, attn_mask=view.allowed, dropout_p=rate)
