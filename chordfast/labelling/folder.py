@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,15 @@ from ..decoding import DecodingOptions, options_hash
 from ..errors import UsageError
 from ..features import extract_song, features_hash
 from ..features.extraction import check_quality
-from . import manifest, recognise
-from .manifest import Manifest, Row
-from .paths import Source, check_formats, collect, output_names
+from ..files import sweep_temporaries
+from . import manifest, recognise, record
+from .manifest import Manifest
+from .paths import base_folder, check_formats, collect, output_names
+from .planning import Planner, spare_foreign_labels
+from .record import RunRecord
 from .runner import Identity, Runner
-from .summary import Job, Summary
+from .shards import Shard
+from .summary import OutputError, Summary
 
 if TYPE_CHECKING:
     from ..teachers import Recogniser
@@ -47,9 +51,15 @@ def label_folder(
     fail_fast: bool = False,
     dry_run: bool = False,
     progress: bool = False,
+    num_shards: int | None = None,
+    shard: int | None = None,
+    command: Sequence[str] = (),
     extract: Callable[..., Any] = extract_song,
 ) -> Summary:
-    """Label files and folders into ``out``, mirroring their tree, and keep ``out/manifest.jsonl``.
+    """Label files and folders into ``out``, mirroring their tree, and keep the books there.
+
+    The books are ``manifest.jsonl`` (a row per recording; one such file a shard where there are shards) and
+    ``run.json`` (what was asked for, see `chordfast.labelling.status`).
 
     Args:
         inputs: files and folders; listed: files more, of which a missing one is a failed row, not an error.
@@ -63,6 +73,9 @@ def label_folder(
         batch_frames: frames the model sees at once (a longer song goes alone).
         force: redo everything; retry_failed: redo what failed before; fail_fast: stop at the first failure.
         dry_run: only plan; progress: report on stderr.
+        num_shards, shard: take only shard number ``shard`` (from 0) of ``num_shards``, by a hash of the path; other
+            processes, also on other machines, may work on the other shards in the same ``out`` at the same time.
+        command: the words of the command line, without --shard, for ``run.json``.
         extract: what workers call with (path, plan, quality); importable by name, for tests and own decoders.
 
     Returns:
@@ -74,11 +87,13 @@ def label_folder(
         be written. ModelError: no weights. LabellingInterrupted: Ctrl-C or SIGTERM, after an orderly end.
     """
     formats = check_formats(formats)
+    part = Shard.asked(num_shards, shard)
     check_quality(quality)
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     jobs, threads = (processors if count is None else count for count in (jobs, threads))
     if jobs < 1 or threads < 1 or batch_frames < 1 or (timeout is not None and timeout <= 0):
         raise UsageError("jobs, threads, batch_frames and timeout must be positive")
+    listed = list(listed)
     named = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
     sources, troubles = collect(named, listed, root)
     out = Path(out)
@@ -87,16 +102,27 @@ def label_folder(
     identity = Identity(
         recogniser.name, recogniser.hash, features_hash(recogniser.plan, quality), options_hash(options)
     )
-    names = output_names([source.key for source in sources], formats)
+    names = output_names([source.key for source in sources], formats, taken=(record.NAME,))
+    if part:
+        sources = [source for source in sources if part.holds(source.key)]
+        names = {source.key: names[source.key] for source in sources}
     if dry_run:
-        rows = manifest.read(out / manifest.NAME)
+        rows = manifest.read_all(out)
         summary = Planner(rows, identity, out, force, retry_failed).summary(sources, names)
         summary.troubles = troubles
         return summary
-    _spare_foreign_labels(out, names, force)
-    with Manifest(out) as book:
+    spare_foreign_labels(out, names, force)
+    with Manifest(out, part.name if part else "") as book:
+        began = RunRecord(
+            inputs=[os.path.abspath(name) for name in named], listed=[os.path.abspath(name) for name in listed],
+            root=base_folder(named, listed, root), formats=list(formats), identity=asdict(identity),
+            num_shards=part.count if part else 0, command=list(command),
+        )  # fmt: skip
+        _open_books(out, began, names)
         summary = Planner(book.rows, identity, out, force, retry_failed).summary(sources, names)
         summary.troubles = troubles
+        for row in summary.refreshed:
+            book.append(row)
         if summary.planned:
             Runner(
                 summary=summary, out=out, manifest=book, recogniser=recogniser, options=options, identity=identity,
@@ -107,58 +133,13 @@ def label_folder(
     return summary
 
 
-@dataclass(frozen=True)
-class Planner:
-    """Decides what must be labelled (again): what earlier runs left, and what this one asks for."""
-
-    rows: dict[str, Row]
-    identity: Identity
-    out: Path
-    force: bool = False
-    retry_failed: bool = False
-
-    def summary(self, sources: Sequence[Source], names: dict[str, dict[str, str]]) -> Summary:
-        """Split the sources into what is to do, with the reason, and what earlier runs settled."""
-        jobs, summary = [], Summary()
-        for source in sources:
-            row = self.rows.get(source.key)
-            why = self.reason(source, names[source.key])
-            if why or row is None:
-                jobs.append(Job(source, names[source.key], why))
-            else:
-                summary.keep(row)
-        summary.planned = jobs
-        return summary
-
-    def reason(self, source: Source, outputs: dict[str, str]) -> str:
-        """Why a recording must be labelled (again), in words; "" when its row still holds."""
-        row = self.rows.get(source.key)
-        if row is None:
-            return "new"
-        reasons = [
-            (self.force, "--force"),
-            ((row.size, row.mtime_ns) != (source.size, source.mtime_ns), "the recording has changed"),
-            (row.model != self.identity.model, f"model {self.identity.model} instead of {row.model}"),
-            (row.model_hash != self.identity.model_hash, "the model's weights have changed"),
-            (row.features_hash != self.identity.features_hash, "other features"),
-            (row.options_hash != self.identity.options_hash, "other decoding options"),
-            (row.failed and self.retry_failed, f"failed before: {row.outcome}"),
-        ]
-        if not row.failed and row.seconds > 0:  # otherwise there are no label files
-            for name, relative in outputs.items():
-                reasons.append((row.outputs.get(name) != relative, f"no {name} yet"))
-                reasons.append((not (self.out / relative).is_file(), f"{relative} is missing"))
-        return next((why for applies, why in reasons if applies), "")
-
-
-def _spare_foreign_labels(out: Path, names: dict[str, dict[str, str]], force: bool) -> None:
-    """Refuse to overwrite label files in a folder no run has written to: they may be somebody's annotations."""
-    if force or (out / manifest.NAME).exists():
-        return
-    foreign = [name for outputs in names.values() for name in outputs.values() if (out / name).exists()]
-    if foreign:
-        raise UsageError(
-            f"{out} already holds label files that no earlier run wrote ({foreign[0]}"
-            + (f" and {len(foreign) - 1} more" if len(foreign) > 1 else "")
-            + "); choose another output folder, or --force to overwrite them"
-        )
+def _open_books(out: Path, began: RunRecord, names: dict[str, dict[str, str]]) -> None:
+    """Write the run's record, and clear away what a killed run has left half-written."""
+    try:
+        began.write(out)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {out / record.NAME}: {error.strerror}; choose another folder with -o"
+        ) from error
+    for folder in {out, *(out / os.path.dirname(name) for outputs in names.values() for name in outputs.values())}:
+        sweep_temporaries(folder)

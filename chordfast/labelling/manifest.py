@@ -1,10 +1,17 @@
-"""``manifest.jsonl``: a JSON row per recording, the last one of a path counts; a crash costs no written row."""
+"""The books: a JSON row per recording in ``manifest.jsonl``, or in a file a shard; a crash costs no written row.
+
+The newest row of a path counts, whichever file it stands in.
+"""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import re
+import time
+import warnings
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,6 +42,10 @@ class Row:
     decoder: str = ""
     cpu: dict[str, float] = field(default_factory=dict)  # CPU seconds: decode, ingest, cqt, model, write
     chordfast: str = ""  # version that wrote the row
+    source_hash: str = ""  # SHA-256 of the recording's bytes
+    store: str = ""  # hash of the identity of the store that holds the song too
+    device: str = ""  # of the model
+    when: int = 0  # ns since 1970, set by Manifest.append; the newest row of a path counts
 
     @property
     def failed(self) -> bool:
@@ -42,6 +53,22 @@ class Row:
 
 
 _FIELDS = frozenset(f.name for f in fields(Row))
+_NAMES = re.compile(r"manifest(?:\.(\d+-of-\d+))?\.jsonl")
+_LOCK_PATIENCE = 0.5  # seconds; a look at the lock (`held`) takes it for a moment
+
+
+def file_name(shard: str = "") -> str:
+    """``manifest.jsonl``, or ``manifest.3-of-8.jsonl`` for the shard "3-of-8"."""
+    return f"manifest.{shard}.jsonl" if shard else NAME
+
+
+def files(folder: str | os.PathLike[str]) -> dict[str, Path]:
+    """Every manifest of an output folder by its shard ("" for the one without); none where there is no folder."""
+    try:
+        names = sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    return {found[1] or "": Path(folder, name) for name in names if (found := _NAMES.fullmatch(name))}
 
 
 def _parse(line: bytes) -> Row | None:
@@ -50,7 +77,8 @@ def _parse(line: bytes) -> Row | None:
         row = Row(**{name: value for name, value in data.items() if name in _FIELDS})
     except (ValueError, TypeError, AttributeError):
         return None
-    return row if row.outcome in OUTCOMES and isinstance(row.outputs, dict) else None
+    typed = isinstance(row.path, str) and isinstance(row.outputs, dict) and isinstance(row.when, int)
+    return row if typed and row.outcome in OUTCOMES else None
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Row]:
@@ -66,16 +94,37 @@ def read(path: str | os.PathLike[str]) -> dict[str, Row]:
     return {row.path: row for row in rows if row is not None}
 
 
-class Manifest:
-    """The manifest of one output folder, held open for appending by one run at a time.
+def read_all(folder: str | os.PathLike[str]) -> dict[str, Row]:
+    """The newest row of every path over all manifests of an output folder."""
+    newest: dict[str, Row] = {}
+    for path in files(folder).values():
+        for key, row in read(path).items():
+            if key not in newest or row.when >= newest[key].when:
+                newest[key] = row
+    return newest
 
-    ``rows`` is what earlier runs left. A torn last line (power cut, ``kill -9``) is cut off when opened, and an
-    append that fails (disk full) is taken back, so the file always ends with a whole row. Opening raises
-    UsageError when another run holds the folder, ChordfastError when it cannot be written.
+
+def held(path: str | os.PathLike[str]) -> bool | None:
+    """Whether a run is writing to this manifest now; None where the file system has no locks."""
+    try:
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return True if error.errno in (errno.EWOULDBLOCK, errno.EACCES) else None
+    return False
+
+
+class Manifest:
+    """One manifest of an output folder (that of ``shard``), held open for appending by one run at a time.
+
+    ``rows`` is what earlier runs and all shards left. A torn last line (power cut, ``kill -9``) is cut off when
+    opened, and an append that fails (disk full) is taken back, so the file always ends with a whole row. Opening
+    raises UsageError when another run holds this shard, or the folder in another division; ChordfastError when it
+    cannot be written.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.path = Path(folder) / NAME
+    def __init__(self, folder: str | os.PathLike[str], shard: str = "") -> None:
+        self.path = Path(folder) / file_name(shard)
         self._file: BinaryIO
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,14 +134,39 @@ class Manifest:
                 f"cannot write to the output folder {self.path.parent}: {error.strerror}; choose another with -o"
             ) from error
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            self._lock(shard)
+        except ChordfastError:
             self._file.close()
-            raise UsageError(
-                f"another run is writing to {self.path.parent}; wait until it has finished or choose another folder"
-            ) from error
+            raise
         self._mend()
-        self.rows = read(self.path)
+        self.rows = read_all(folder)
+
+    def _lock(self, shard: str) -> None:
+        who, until = f"another run of shard {shard}" if shard else "another run", time.monotonic() + _LOCK_PATIENCE
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                    warnings.warn(
+                        f"the file system of {self.path.parent} has no locks ({error.strerror}); "
+                        "see to it that no shard runs twice at a time",
+                        stacklevel=4,
+                    )
+                    return
+                if time.monotonic() > until:
+                    raise UsageError(
+                        f"{who} is writing to {self.path.parent}; wait until it has finished or choose another folder"
+                    ) from error
+                time.sleep(0.02)
+        # Shards of one division cannot meet in a recording; a run that divides otherwise could.
+        for other, path in files(self.path.parent).items():
+            if _division(other) != _division(shard) and held(path):
+                raise UsageError(
+                    f"a run of {f'shard {other}' if other else 'the whole folder'} is writing to {self.path.parent}; "
+                    "wait until it has finished before the recordings are divided in another way"
+                )
 
     def _mend(self) -> None:
         size = os.fstat(self._file.fileno()).st_size
@@ -105,7 +179,11 @@ class Manifest:
         os.ftruncate(self._file.fileno(), data.rfind(b"\n") + 1)
 
     def append(self, row: Row) -> None:
-        """Add a row and force it to the disk; OSError when it does not fit, and the file is as before."""
+        """Add a row, stamped with the time, and force it to the disk; OSError when it does not fit, and the file is
+        as before.
+        """
+        known = self.rows.get(row.path)
+        row.when = max(time.time_ns(), known.when + 1 if known else 0)  # newer, also where clocks differ
         line = json.dumps(asdict(row), separators=(",", ":")).encode("ascii") + b"\n"
         before = os.fstat(self._file.fileno()).st_size
         try:
@@ -126,3 +204,7 @@ class Manifest:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _division(shard: str) -> str:
+    return shard.partition("-of-")[2]

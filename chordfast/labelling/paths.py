@@ -6,7 +6,7 @@ import hashlib
 import os
 import unicodedata
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,10 +84,22 @@ def collect(
         else:
             anchors.add(os.path.dirname(path))
             files[path] = None
+    base = _base(anchors, root)
+    return sorted((_source(path, base) for path in files), key=lambda source: source.key), troubles
+
+
+def base_folder(
+    inputs: Sequence[str | os.PathLike[str]], listed: Iterable[Path] = (), root: str | os.PathLike[str] | None = None
+) -> str:
+    """The folder below which `collect` of the same arguments counts its keys."""
+    paths = map(os.path.abspath, (*inputs, *listed))
+    return _base({path if os.path.isdir(path) else os.path.dirname(path) for path in paths}, root)
+
+
+def _base(anchors: set[str], root: str | os.PathLike[str] | None) -> str:
     if not anchors:
         raise UsageError("nothing to label: name at least one file or folder")
-    base = os.path.abspath(root) if root is not None else os.path.commonpath(sorted(anchors))
-    return sorted((_source(path, base) for path in files), key=lambda source: source.key), troubles
+    return os.path.abspath(root) if root is not None else os.path.commonpath(sorted(anchors))
 
 
 def check_exists(path: str | os.PathLike[str]) -> None:
@@ -120,15 +132,17 @@ def _source(path: str, base: str) -> Source:
     return Source(Path(path), Path(relative).as_posix(), size, mtime)
 
 
-def output_names(keys: Sequence[str], formats: Sequence[str]) -> dict[str, dict[str, str]]:
+def output_names(keys: Sequence[str], formats: Sequence[str], taken: Collection[str] = ()) -> dict[str, dict[str, str]]:
     """The label files of every key: ``{key: {format: POSIX path below the output folder}}``.
 
     ``a/song.mp3`` gives ``a/song.lab``. Where two recordings would share a name (``song.mp3`` and ``song.flac``,
     also when they differ only in case or Unicode form, which some file systems do not tell apart), each of them
     keeps its own suffix: ``song.mp3.lab`` and ``song.flac.lab``. Names too long for a file system are cut and
-    marked with eight digits of their hash.
+    marked with eight digits of their hash. Names in ``taken`` are given to none (``run.mp3.json``).
     """
     stems = {key: os.path.splitext(key)[0] for key in keys}
+    for key in (key for key, stem in stems.items() if any(_folded(stem + suffix(name)) in taken for name in formats)):
+        stems[key] = key
     for attempt in range(3):
         groups: dict[str, list[str]] = {}
         for key, stem in stems.items():

@@ -40,6 +40,8 @@ class Summary:
 
     planned: Sequence[Job] = ()
     skipped: int = 0
+    kept: list[Row] = field(default_factory=list)
+    refreshed: list[Row] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     failures: list[Row] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
@@ -66,6 +68,7 @@ class Summary:
         """Count a row of an earlier run that stays as it is."""
         self.outcomes[row.outcome] += 1
         self.skipped += 1
+        self.kept.append(row)
         if row.failed:
             self.failures.append(row)
 

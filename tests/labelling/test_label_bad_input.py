@@ -127,7 +127,7 @@ def test_every_file_has_one_row(corpus: tuple[Path, Summary, dict[str, Row]]) ->
     assert len((base / "out" / NAME).read_bytes().splitlines()) == len(EXPECTED)
     assert summary.exit_code == 1
     written = {str(path.relative_to(base / "out")) for path in (base / "out").rglob("*") if path.is_file()}
-    assert written == {NAME} | {name for row in rows.values() for name in row.outputs.values()}
+    assert written == {NAME, "run.json"} | {name for row in rows.values() for name in row.outputs.values()}
 
 
 @pytest.mark.parametrize("name", EXPECTED, ids=lambda name: name.encode("ascii", "backslashreplace").decode()[:40])

@@ -27,7 +27,7 @@ def run(songs: Path, out: Path, **settings: Any) -> Summary:
 
 def whole(out: Path) -> bool:
     """No temporary files, no torn rows, and every row's labels are there and end with the song."""
-    files = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()} - {NAME}
+    files = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()} - {NAME, "run.json"}
     rows = read(out / NAME)
     assert len(rows) == len((out / NAME).read_bytes().splitlines())
     assert {name for row in rows.values() for name in row.outputs.values()} <= files

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +15,12 @@ from labelling_fakes import TemplateRecogniser, extract, write_songs
 
 from chordfast.decoding import DecodingOptions
 from chordfast.errors import UsageError
+from chordfast.files import atomic_write, sha256_file
 from chordfast.labelling import Summary, label_folder
-from chordfast.labelling.manifest import NAME, read
+from chordfast.labelling.manifest import NAME, Manifest, read
+from chordfast.labelling.paths import Source, collect, output_names
+from chordfast.labelling.planning import Planner
+from chordfast.labelling.runner import Identity
 
 
 def run(folder: Path, out: Path, model: Any = None, **settings: Any) -> Summary:
@@ -75,7 +83,7 @@ def test_whatever_changed_is_done_again_and_said(songs: Path, tmp_path: Path) ->
     (songs / "a.wav").write_text("D")
     (out / "b/c.lab").unlink()
     write_songs(songs, z="E")
-    expected = {"a.wav": "the recording has changed", "b/c.wav": "b/c.lab is missing", "z.wav": "new"}
+    expected = {"a.wav": "the recording has changed", "b/c.wav": "label file missing: b/c.lab", "z.wav": "new"}
     planned = run(songs, out, dry_run=True)
     assert reasons(planned) == expected
     assert (planned.skipped, planned.labelled) == (5, 0)
@@ -106,6 +114,103 @@ def test_other_model_features_options_formats(songs: Path, tmp_path: Path) -> No
     assert planned() == (0, set())
 
 
+def touch(path: Path) -> None:
+    status = os.stat(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+
+
+def add_hashes(out: Path, songs: Path) -> None:
+    """Rows with the recordings' hashes, as a worker writes them."""
+    with Manifest(out) as book:
+        for row in list(book.rows.values()):
+            book.append(replace(row, source_hash=sha256_file(songs / row.path)))
+
+
+def test_another_time_with_the_same_content_is_kept(songs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(songs, out)
+    touch(songs / "a.wav")
+    with Manifest(out) as book:  # a row of an earlier version, without the content's hash
+        book.append(replace(book.rows["a.wav"], source_hash=""))
+    assert reasons(run(songs, out, dry_run=True)) == {"a.wav": "the recording has changed"}
+    run(songs, out)
+    add_hashes(out, songs)
+    for name in "abd":
+        touch(songs / f"{name}.wav" if name != "b" else songs / "b/c.wav")
+    (songs / "b/c.wav").write_text("D")  # of the same size
+    touch(songs / "b/c.wav")
+    planned = run(songs, out, dry_run=True)
+    assert reasons(planned) == {"b/c.wav": "the recording has changed"}
+    assert [row.path for row in planned.refreshed] == ["a.wav", "d.wav"]
+    again = run(songs, out)
+    assert (again.labelled, again.skipped) == (1, 6)
+    assert read(out / NAME)["a.wav"].mtime_ns == os.stat(songs / "a.wav").st_mtime_ns
+    assert run(songs, out, dry_run=True).refreshed == []
+
+
+def test_another_time_and_no_way_to_read_it(songs: Path, tmp_path: Path) -> None:
+    run(songs, tmp_path / "out")
+    add_hashes(tmp_path / "out", songs)
+    source = Source(tmp_path / "gone.wav", "a.wav", 1, 1)
+    row = read(tmp_path / "out" / NAME)["a.wav"]
+    identity = Identity(row.model, row.model_hash, row.features_hash, row.options_hash)
+    planned = Planner({"a.wav": row}, identity, tmp_path / "out").summary([source], {"a.wav": {"lab": "a.lab"}}).planned
+    assert [job.reason for job in planned] == ["the recording has changed"]
+
+
+def test_what_is_not_in_the_store_is_done_again(songs: Path, tmp_path: Path) -> None:
+    run(songs, tmp_path / "out")
+    rows = read(tmp_path / "out" / NAME)
+    for key in ("a.wav", "b/c.wav", "d.wav"):
+        rows[key].store = "right"
+    rows["d.wav"].store = "wrong"
+    identity = Identity(*(getattr(rows["a.wav"], name) for name in Identity.__dataclass_fields__))
+    planner = Planner(rows, identity, tmp_path / "out", store="right", stored={"a.wav", "d.wav", "e.wav"})
+    sources = collect([songs])[0]
+    planned = planner.summary(sources, output_names([source.key for source in sources], ["lab"])).planned
+    assert {job.source.key for job in planned} == {"b/c.wav", "d.wav", "e.wav", "f.wav", "h.wav"}
+    assert {job.reason for job in planned} == {"not in the store yet"}
+
+
+def test_leftovers_of_a_killed_run_are_cleared_away(songs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(songs, out)
+    child = (
+        "import os; from chordfast.files import atomic_write as w; os.replace = lambda *_: os._exit(9); w('x', 'half')"
+    )
+    subprocess.run([sys.executable, "-c", child], cwd=out / "b", check=False)
+    (out / "b" / ".chordfast-mine.txt").write_text("of the user")
+    other = out / ".chordfast-00000000-1-abcd1234.tmp"  # of another machine
+    other.write_text("half")
+    mine = out / os.path.basename(_temporary(out))
+    assert len(list((out / "b").glob(".chordfast-*.tmp"))) == 1
+    run(songs, out)
+    assert {p.name for p in (out / "b").iterdir()} == {"c.lab", ".chordfast-mine.txt"}
+    assert other.exists()
+    assert mine.exists()
+    os.utime(other, (0, 0))
+    run(songs, out)
+    assert not other.exists()
+
+
+def _temporary(folder: Path) -> str:
+    """A temporary file as this living process would name it."""
+    names = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "replace", lambda source, _: names.append(str(source)))
+        atomic_write(folder / "x", b"")
+    return names[0]
+
+
+def test_a_recording_called_run(tmp_path: Path) -> None:
+    songs = write_songs(tmp_path / "in", run="C", sub__run="D")
+    run(songs, tmp_path / "out", formats=["json", "lab"])
+    assert (tmp_path / "out/run.wav.json").exists()
+    assert (tmp_path / "out/sub/run.json").exists()
+    assert json.loads((tmp_path / "out/run.json").read_text())["root"] == str(songs)
+    assert run(songs, tmp_path / "out", formats=["json", "lab"]).labelled == 0
+
+
 def test_dry_run_leaves_no_trace(songs: Path, tmp_path: Path) -> None:
     assert len(run(songs, tmp_path / "out", dry_run=True).planned) == 7
     assert not (tmp_path / "out").exists()
@@ -133,7 +238,7 @@ def test_same_labels_for_any_number_of_workers_and_any_batch(tmp_path: Path) -> 
         frames = [frames for sizes in model.batches for frames in sizes]
         assert len(frames) == 9
         assert all(len(sizes) == 1 or sum(sizes) <= batch for sizes in model.batches)
-        results.append({p.name: p.read_bytes() for p in out.iterdir() if p.name != NAME})
+        results.append({p.name: p.read_bytes() for p in out.iterdir() if p.name not in (NAME, "run.json")})
     assert len(results[0]) == 20
     assert results[0] == results[1] == results[2]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from chordfast.errors import ChordfastError, UsageError
-from chordfast.labelling.manifest import NAME, Manifest, Row, read
+from chordfast.labelling.manifest import NAME, Manifest, Row, files, held, read
 
 
 def test_rows_come_back_and_the_last_one_counts(tmp_path: Path) -> None:
@@ -47,6 +47,8 @@ def test_lines_that_are_no_rows_are_passed_over(tmp_path: Path) -> None:
         b"nonsense",
         b'{"path":"x"}',
         b'{"path":"y","outcome":"odd"}',
+        b'{"path":"y","outcome":"ok","when":"late"}',
+        b'{"path":7,"outcome":"ok"}',
         b'{"path":"z","outcome":"ok","new":1}',
     ]
     (tmp_path / NAME).write_bytes(b"\n".join(lines) + b"\n")
@@ -95,3 +97,31 @@ def test_unwritable_folder_is_one_sentence(tmp_path: Path) -> None:
         Manifest(tmp_path / "file")
     with pytest.raises(ChordfastError, match="Not a directory"):
         Manifest(tmp_path / "file" / "out")
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    with (
+        pytest.warns(UserWarning, match="has no locks .*; see to it that no shard runs twice"),
+        Manifest(tmp_path) as book,
+    ):
+        book.append(Row("a.mp3", "ok"))
+    assert set(read(tmp_path / NAME)) == {"a.mp3"}
+    assert held(tmp_path / NAME) is None
+
+
+def test_held(tmp_path: Path) -> None:
+    with Manifest(tmp_path, "1-of-2") as book:
+        assert held(book.path) is True
+    assert held(book.path) is False
+    assert held(tmp_path / "missing") is None
+
+
+def test_files(tmp_path: Path) -> None:
+    for name in ("manifest.jsonl", "manifest.3-of-8.jsonl", "manifest.old.jsonl", "manifest.3-of-8.jsonl.bak", "a.lab"):
+        (tmp_path / name).write_text("")
+    assert files(tmp_path) == {"": tmp_path / "manifest.jsonl", "3-of-8": tmp_path / "manifest.3-of-8.jsonl"}
+    assert files(tmp_path / "a.lab") == files(tmp_path / "none") == {}

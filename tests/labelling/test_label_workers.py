@@ -168,7 +168,7 @@ def test_a_signal_ends_the_run_in_order_and_the_next_continues(tmp_path: Path, s
     assert not alive(int(mark.read_text()))
     done = read(out / NAME)
     assert printed.split() == [str(int(signum)), str(len(done))]
-    assert {p.name for p in out.iterdir()} - {NAME} == {Path(key).stem + ".lab" for key in done}
+    assert {p.name for p in out.iterdir()} - {NAME, "run.json"} == {Path(key).stem + ".lab" for key in done}
     (songs / "b.wav").write_text("G")
     rest = label_folder(songs, out, TemplateRecogniser(), extract=extract, jobs=1)
     assert rest.labelled == 7 - len(done)
