@@ -25,3 +25,7 @@ class ModelError(ChordfastError):
 
 class LabelError(ChordfastError, ValueError):
     """A chord label outside the grammar, or a label file that cannot be read."""
+
+
+class StoreError(ChordfastError):
+    """A store that is damaged, or was made otherwise than it is asked for."""

@@ -1,0 +1,29 @@
+"""Features and a teacher's posteriors, written once, read at random (docs/store.md)."""
+
+from __future__ import annotations
+
+from .exporting import FORMATS, export
+from .identity import StoreIdentity
+from .index import require_pyarrow
+from .reader import Store
+from .record import NO_AGREEMENT, OUTCOMES, Row, SongRecord
+from .summary import summary
+from .verifying import Damage, verify
+from .writer import SHARD_BYTES, StoreWriter
+
+__all__ = [
+    "FORMATS",
+    "NO_AGREEMENT",
+    "OUTCOMES",
+    "SHARD_BYTES",
+    "Damage",
+    "Row",
+    "SongRecord",
+    "Store",
+    "StoreIdentity",
+    "StoreWriter",
+    "export",
+    "require_pyarrow",
+    "summary",
+    "verify",
+]
