@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import sys
+from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from chordfast.errors import UsageError
 
@@ -17,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.argument("inputs", nargs=-1, metavar="INPUT...")
 @click.option(
     "-o", "--output", required=True, metavar="OUT", help="Folder; for one file also a label file, or - for stdout."
 )
@@ -27,7 +32,7 @@ if TYPE_CHECKING:
     "formats",
     multiple=True,
     metavar="NAME",
-    help="lab (default), json, jams, csv, audacity or svl; repeatable.",
+    help="lab (default), json, jams, csv, audacity, svl, midi or parquet; repeatable.",
 )
 @click.option("--model", default="crema", show_default=True, help="A model's name or a checkpoint file.")
 @click.option("--offline", is_flag=True, help="Use only what is in the cache.")
@@ -68,7 +73,12 @@ if TYPE_CHECKING:
     metavar="GIB",
     help="Address space of a worker.",
 )
+@click.option("--num-shards", type=int, metavar="N", help="Divide the recordings among N processes or machines.")
+@click.option("--shard", type=int, metavar="I", help="Which part to do, from 0 to N - 1.")
+@click.option("--status", "ask_status", is_flag=True, help="Say how far OUT is, and what to start again.")
+@click.option("--json", "as_json", is_flag=True, help="With --status: for programs.")
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would be labelled, and why.")
+@click.option("-v", "--verbose", is_flag=True, help="With --dry-run or --status: every file.")
 @click.option("--force", is_flag=True, help="Label everything again; overwrite labels of others.")
 @click.option("--retry-failed", is_flag=True, help="Try again what failed before.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
@@ -78,22 +88,34 @@ if TYPE_CHECKING:
 def label(
     ctx: click.Context, *, inputs: tuple[str, ...], output: str, formats: tuple[str, ...], model: str, offline: bool,
     decoder: str | None, min_duration: float | None, quality: str, root: str | None, jobs: int | None,
-    threads: int | None, timeout: float, memory_limit: float, dry_run: bool, force: bool, retry_failed: bool,
-    fail_fast: bool, profile: bool, quiet: bool,
+    threads: int | None, timeout: float, memory_limit: float, num_shards: int | None, shard: int | None,
+    ask_status: bool, as_json: bool, dry_run: bool, verbose: bool, force: bool, retry_failed: bool, fail_fast: bool,
+    profile: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Write the chords of recordings.
 
     INPUT is a file, a folder (searched to any depth), or - for a list of paths on stdin, one a line or separated by
     NUL bytes. OUT mirrors the inputs' tree and keeps manifest.jsonl: a second start does only what is new or changed.
 
-    Exit code: 0 all fine, 1 some files failed, 2 usage, 130 or 143 interrupted.
+    Exit code: 0 all fine, 1 some files failed (or with --status: are missing), 2 usage, 130 or 143 interrupted.
     """
+    if as_json and not ask_status:
+        raise UsageError("--json goes with --status; for labels as JSON it is --format json")
+    if verbose and not (ask_status or dry_run):
+        raise UsageError("--verbose goes with --dry-run or --status")
+    if ask_status:
+        if num_shards is not None or shard is not None:
+            raise UsageError("--status looks at all shards; leave out --num-shards and --shard")
+        ctx.exit(_show_status(inputs, output, as_json, verbose))
+    if not inputs:
+        raise click.MissingParameter(ctx=ctx, param=ctx.command.params[0])
     from chordfast.labelling.paths import check_formats
 
     names = check_formats(formats or ("lab",))
     options = _options(decoder, min_duration)
     settings: dict[str, Any] = {"model": model, "options": options, "offline": offline, "quality": quality}
-    if target := _single_target(inputs, output, names):
+    in_shards = num_shards is not None or shard is not None
+    if target := None if in_shards else _single_target(inputs, output, names):
         from chordfast.labelling.single import label_to
 
         label_to(inputs[0], target, names[0], **settings)
@@ -107,7 +129,8 @@ def label(
         summary = label_folder(
             [name for name in inputs if name != "-"], output, formats=names, listed=listed, root=root, jobs=jobs,
             threads=threads, timeout=timeout, memory_limit=int(memory_limit * 2**30), dry_run=dry_run, force=force,
-            retry_failed=retry_failed, fail_fast=fail_fast, progress=not quiet, **settings,
+            retry_failed=retry_failed, fail_fast=fail_fast, progress=not quiet, num_shards=num_shards, shard=shard,
+            command=command_words(ctx, leave_out=("shard", "dry_run", "verbose")), **settings,
         )  # fmt: skip
     except LabellingInterrupted as stop:
         _report(stop.summary, profile)
@@ -115,13 +138,55 @@ def label(
         click.echo(f"chordfast: stopped by {word}; run the same command again to continue where it stopped", err=True)
         ctx.exit(128 + stop.signum)
     if dry_run:
-        for job in summary.planned:
-            click.echo(f"{printable(job.source.key)}: {job.reason}")
-        click.echo(f"{len(summary.planned)} to label, {summary.skipped} done before", err=True)
+        _show_plan(summary, verbose)
         return
     if not quiet:
         _report(summary, profile)
     ctx.exit(summary.exit_code)
+
+
+def command_words(ctx: click.Context, leave_out: Collection[str] = ()) -> list[str]:
+    """The arguments that were given, without the parameters in ``leave_out``; paths absolute, inputs last."""
+    words: list[str] = []
+    for option in ctx.command.params:
+        given = ctx.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        if not isinstance(option, click.Option) or not given or option.name in leave_out:
+            continue
+        value, name = ctx.params[option.name], max(option.opts, key=len)
+        if option.is_flag:
+            words += [name] if value else []
+            continue
+        for item in value if option.multiple else [value]:
+            is_path = option.name in ("output", "root", "store") or (option.name == "model" and Path(item).exists())
+            words += [name, os.path.abspath(item) if is_path else str(item)]
+    return words + [name if name == "-" else os.path.abspath(name) for name in ctx.params["inputs"]]
+
+
+def _show_plan(summary: Summary, verbose: bool) -> None:
+    lines = [(job.source.key, job.reason) for job in summary.planned]
+    if verbose:
+        moved = {row.path for row in summary.refreshed}
+        same = "another time, same content"
+        lines += [(row.path, f"kept, {same if row.path in moved else row.outcome}") for row in summary.kept]
+    for key, words in sorted(lines):
+        click.echo(f"{printable(key)}: {words}")
+    counts = Counter(job.reason.partition(":")[0] for job in summary.planned)
+    why = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
+    click.echo(f"{len(summary.planned)} to label{f' ({why})' if why else ''}, {summary.skipped} done before", err=True)
+
+
+def _show_status(inputs: tuple[str, ...], output: str, as_json: bool, verbose: bool) -> int:
+    from chordfast.labelling.paths import read_list
+    from chordfast.labelling.status import status
+
+    listed = read_list(sys.stdin.buffer.read()) if "-" in inputs else []
+    found = status(output, [name for name in inputs if name != "-"], listed)
+    if as_json:
+        click.echo(json.dumps(found.to_json(verbose), indent=1))
+    else:
+        for line in found.lines(verbose):
+            click.echo(printable(line))
+    return found.exit_code
 
 
 def _options(decoder: str | None, min_duration: float | None) -> DecodingOptions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from chordfast.annotations import read_parquet
 from chordfast.cli import cli
 from chordfast.labelling import recognise
 from chordfast.labelling.manifest import NAME, read
+from chordfast.labelling.shards import Shard
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "labelling"))
 from labelling_fakes import TemplateRecogniser
@@ -102,8 +104,44 @@ def test_dry_run(music: Path, tmp_path: Path) -> None:
     result = invoke(music, "-o", tmp_path / "out", "--dry-run")
     assert result.exit_code == 0
     assert result.stdout == "c.wav: new\nsub/g.flac: new\ntext.mp3: new\n"
-    assert result.stderr == "3 to label, 0 done before\n"
+    assert result.stderr == "3 to label (3 new), 0 done before\n"
     assert not (tmp_path / "out").exists()
+
+
+def test_dry_run_names_what_is_kept(music: Path, tmp_path: Path) -> None:
+    invoke(music, "-o", tmp_path / "out", "-q", "-j", 1)
+    (tmp_path / "out/c.lab").unlink()
+    result = invoke(music, "-o", tmp_path / "out", "--dry-run", "-v", "--retry-failed")
+    assert result.stdout == (
+        "c.wav: label file missing: c.lab\nsub/g.flac: kept, ok\ntext.mp3: failed before: unreadable\n"
+    )
+    assert result.stderr == "2 to label (1 label file missing, 1 failed before), 1 done before\n"
+
+
+def test_shards_and_status(music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (music / "text.mp3").unlink()
+    mine = [index for index in range(2) if Shard(index, 2).holds("c.wav")]
+    common = ("music", "-o", "out", "-q", "-j", 1, "--timeout", 60.5, "--num-shards", 2)
+    assert invoke(*common, "--shard", mine[0]).exit_code == 0
+    both = Shard(mine[0], 2).holds("sub/g.flac")
+    result = invoke("--status", "-o", "out")
+    assert result.exit_code == (0 if both else 1)
+    assert f"done      {2 if both else 1} files, 0.00 h of audio" in result.stdout
+    found = json.loads(invoke("--status", "-o", "out", "--json").stdout)
+    assert (found["num_shards"], found["missing"], found["array"]) == (
+        2,
+        0 if both else 1,
+        "" if both else f"{1 - mine[0]}",
+    )
+    words = f"-o {tmp_path}/out --jobs 1 --timeout 60.5 --num-shards 2 --quiet {tmp_path}/music"
+    assert found["command"] == f'chordfast label {words} --shard "$SLURM_ARRAY_TASK_ID"'.replace("-o ", "--output ")
+    again = found["command"].replace('"$SLURM_ARRAY_TASK_ID"', str(1 - mine[0]))
+    assert invoke(*shlex.split(again)[2:]).exit_code == 0
+    assert invoke("--status", "-o", "out", "music/sub").exit_code == 0
+    assert invoke("--status", "-o", "out", "-", input="music/c.wav\n").stdout.startswith("done      1 files")
+    assert (tmp_path / "out/c.lab").exists()
+    assert (tmp_path / "out/sub/g.lab").exists()
 
 
 def test_profile(music: Path, tmp_path: Path) -> None:
@@ -130,7 +168,20 @@ def test_decoder_options_reach_the_decoding(music: Path, tmp_path: Path) -> None
         ([".", "-o", "out", "--jobs", "0"], "0 is not in the range"),
         ([".", "-o", "out", "--timeout", "0"], "0.0 is not in the range"),
         (["."], "Missing option"),
-        ([], "Missing argument"),
+        ([], "Missing option"),
+        (["-o", "out"], "Missing argument 'INPUT...'"),
+        (
+            [".", "-o", "out", "--shard", "3"],
+            "--shard needs --num-shards too: shard I of N is",
+        ),
+        (
+            [".", "-o", "out", "--num-shards", "4", "--shard", "4"],
+            "--shard 4 is not one of 4",
+        ),
+        ([".", "-o", "out", "--json"], "--json goes with --status"),
+        ([".", "-o", "out", "-v"], "--verbose goes with --dry-run or --status"),
+        (["-o", "out", "--status"], "out holds no run.json"),
+        (["-o", "out", "--status", "--shard", "1"], "--status looks at all shards"),
     ],
 )
 def test_usage_errors_are_exit_code_2(
