@@ -22,6 +22,7 @@ COMMANDS = {
     "evaluate": ("chordfast.cli.evaluate", "Score labels, or a model, against references."),
     "convert": ("chordfast.cli.convert", "Convert label files between formats and chord dialects."),
     "models": ("chordfast.cli.models", "List, fetch, convert and describe model weights."),
+    "store": ("chordfast.cli.store", "Describe, check, export and seal a store of features and posteriors."),
     "view": ("chordfast.cli.view", "Write a page to look at, listen to and correct labels."),
     "demo": ("chordfast.cli.demo", "Label the bundled recording and compare with the truth."),
     "info": ("chordfast.cli.info", "Show versions, processor, CUDA, threads and the cache folder."),

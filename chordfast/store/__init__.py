@@ -5,6 +5,7 @@ from __future__ import annotations
 from .exporting import FORMATS, export
 from .identity import StoreIdentity
 from .index import require_pyarrow
+from .layout import writers
 from .reader import Store
 from .record import NO_AGREEMENT, OUTCOMES, Row, SongRecord
 from .summary import summary
@@ -26,4 +27,5 @@ __all__ = [
     "require_pyarrow",
     "summary",
     "verify",
+    "writers",
 ]

@@ -61,7 +61,7 @@ def read(path: Path, identity: StoreIdentity) -> tuple[list[Row], int]:
     """
     pa = require_pyarrow()
     try:
-        table = pa.parquet.read_table(path, page_checksum_verification=True, memory_map=False, partitioning=None)
+        table = pa.parquet.read_table(path, page_checksum_verification=True, partitioning=None, use_threads=False)
         about = json.loads((table.schema.metadata or {})[_KEY])
         columns = {name: table.column(name).to_pylist() for name in table.column_names}
         if about["shard"] != path.stem or type(about["size"]) is not int:

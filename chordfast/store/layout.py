@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -38,6 +39,13 @@ def shard_number(name: str, writer: str) -> int | None:
     """The number in the name of one of this writer's shards, else None."""
     before, _, digits = name.rpartition("-")
     return int(digits) if before == writer and digits.isascii() and digits.isdigit() else None
+
+
+def writers(path: str | os.PathLike[str]) -> list[str]:
+    """The writers with songs that are not sealed yet, sorted; StoreError when ``path`` is no store."""
+    layout = Layout(Path(path))
+    layout.read_identity()
+    return sorted(folder.name for folder in (layout.root / PARTS).glob("*") if any(folder.glob("*/*.safetensors")))
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,10 @@ class Store:
         self._mapped: dict[str, Mapping[str, Array]] = {}
         self._parts_mapped: list[str] = []
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the mappings: another process makes its own."""
+        return {**self.__dict__, "_mapped": {}, "_parts_mapped": []}
+
     def __len__(self) -> int:
         return len(self.rows)
 

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import StoreError
 from . import index
 from .identity import Array, StoreIdentity
-from .layout import INDEX, SHARDS, Layout, scan
+from .layout import Layout, scan
 from .reader import check_shapes
 from .record import Row
 from .tensors import Mapped
@@ -59,7 +59,7 @@ def verify(path: str | os.PathLike[str], progress: Callable[[int, int], None] | 
             _check_size(layout, identity, mapped, rows[0].shard)
         except FileNotFoundError:
             if rows[0].shard or _part_missing(layout, identity, rows[0]):
-                report(file, "is missing")
+                report(file, "is missing", "" if rows[0].shard else rows[0].id)
         except StoreError as error:
             report(file, _reason(str(error), file), "" if rows[0].shard else rows[0].id)
         else:
@@ -105,9 +105,3 @@ def _check_song(row: Row, identity: StoreIdentity, arrays: dict[str, Array]) -> 
 def _reason(message: str, file: Path) -> str:
     """The sentence of a StoreError without the path at its beginning and the advice at its end."""
     return message.removeprefix(f"{file} ").partition(";")[0]
-
-
-def orphans(layout: Layout) -> list[Path]:
-    """Shards without an index: a killed writer's, which it will write again."""
-    indexed = {path.stem for path in (layout.root / INDEX).glob("*.parquet")}
-    return sorted(path for path in (layout.root / SHARDS).glob("*.safetensors") if path.stem not in indexed)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -54,16 +53,16 @@ class StoreWriter:
             identity = self.layout.read_identity()
         for name in (PARTS, SHARDS, INDEX, LOCKS):
             (self.layout.root / name).mkdir(parents=True, exist_ok=True)
-        self.identity = agree(self.layout, identity)
         self._lock = open(self.layout.lock(self.writer), "ab")  # noqa: SIM115 - held as long as the writer
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             self._lock.close()
             raise UsageError(
                 f"another writer {self.writer!r} is at work in {self.layout.root}; wait for it, or give another name"
             ) from None
         try:
+            self.identity = _agree(self.layout, identity, self.writer)
             self._recover()
         except BaseException:
             self._lock.close()
@@ -78,9 +77,13 @@ class StoreWriter:
         self._parts = {row.id: row for row in rows if row.writer == self.writer and not row.shard}
         # What another writer has not sealed yet counts like a shard: it is not ours to replace.
         self._others = newest(row for row in rows if row.shard or row.writer != self.writer)
+        kept = {self.layout.part(self.writer, song) for song in self._parts}
         for path in mine.glob("*/*.safetensors"):  # sealed, but not yet deleted when it was killed
-            if path.stem not in {self.layout.part(self.writer, song).stem for song in self._parts}:
+            if path not in kept:
                 path.unlink()
+        for folder in mine.glob("*"):
+            with contextlib.suppress(OSError):  # songs lie there
+                folder.rmdir()
 
     @property
     def rows(self) -> list[Row]:
@@ -155,20 +158,22 @@ class StoreWriter:
         self.close()
 
 
-def agree(layout: Layout, identity: StoreIdentity) -> StoreIdentity:
+def _agree(layout: Layout, identity: StoreIdentity, writer: str) -> StoreIdentity:
     """Write ``store.json`` unless it is there; StoreError when the one there differs."""
+    temporary = layout.root / f".{writer}-identity.tmp"
+    temporary.unlink(missing_ok=True)
     if not layout.identity.exists():
-        handle, temporary = tempfile.mkstemp(prefix=".chordfast-", suffix=".tmp", dir=layout.root)
+        with open(temporary, "w") as out:
+            out.write(identity.to_json())
+            out.flush()
+            os.fsync(out.fileno())
         try:
-            with os.fdopen(handle, "w") as out:
-                out.write(identity.to_json())
-                out.flush()
-                os.fsync(out.fileno())
-            os.chmod(temporary, 0o644)
-            with contextlib.suppress(FileExistsError):  # link() fails where rename() would replace another's
-                os.link(temporary, layout.identity)
-        finally:
-            os.unlink(temporary)
+            os.link(temporary, layout.identity)  # fails where rename() would replace another writer's
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            os.replace(temporary, layout.identity)
+        temporary.unlink(missing_ok=True)
     there = layout.read_identity()
     if difference := there.difference(identity):
         raise StoreError(f"the store {layout.root} has {difference}; give this run another folder for its store")
