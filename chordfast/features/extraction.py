@@ -19,7 +19,9 @@ from ..audio import AudioReader, open_audio
 from ..errors import UsageError
 from ..ops.cqt import CqtStream, cqt
 from ..ops.feature_plan import BTC, FeaturePlan
+from ..ops.hybrid_plan import HybridPlan
 from ..ops.ingest import IngestStream, Quality, ingest
+from .hybrid import HybridExtractor
 
 SILENCE_PEAK = 1e-4
 """Mono peak (full scale 1) below which a recording is silent: -80 dBFS, three steps of 16 bits, more than dither."""
@@ -41,17 +43,17 @@ class Extractor(Protocol):
 
 def extractor_for(plan: FeaturePlan, quality: Quality = "relaxed") -> Extractor:
     """What computes the features of ``plan`` from mono samples at its rate, resampled with ``quality``."""
-    return CqtStream(plan)
+    return HybridExtractor(plan) if isinstance(plan, HybridPlan) else CqtStream(plan)
 
 
 @dataclass
 class Song:
     """Features of one recording and how reading it went.
 
-    features float32 [T, n_bins], for several plans a tuple of such arrays in their order; n_samples of mono audio at the
-    plan's rate; duration in s of what could be read; outcome "ok", "truncated" (labelled as far as it goes), "silent",
-    "too_short" (less than one hop); note: what was odd about it, or ""; seconds: CPU seconds of "decode", "ingest" and
-    "cqt"; peak of the mono mix, full scale 1; decoder: which library read it.
+    features float32 [T, n_bins], for several plans a tuple of such arrays in their order; n_samples of mono audio at
+    the plan's rate; duration in s of what could be read; outcome "ok", "truncated" (labelled as far as it goes),
+    "silent", "too_short" (less than one hop); note: what was odd about it, or ""; seconds: CPU seconds of "decode",
+    "ingest" and "cqt"; peak of the mono mix, full scale 1; decoder: which library read it.
     """
 
     features: Any
@@ -103,7 +105,12 @@ def extract(
             raise UsageError("sr is read from the file; give it with samples only")
         return cast(np.ndarray, extract_song(source, plan, quality).features)
     values, rate = _samples(source, sr)
-    return cqt(ingest(values, rate, checked, target=plan.sample_rate), plan)
+    mono = ingest(values, rate, checked, target=plan.sample_rate)
+    if not isinstance(plan, HybridPlan):
+        return cqt(mono, plan)
+    extractor = HybridExtractor(plan)
+    extractor.push(mono)
+    return extractor.finish()
 
 
 def extract_samples(pcm: np.ndarray, sr: int | None, plans: Plans = BTC, quality: str = "relaxed") -> Song:
@@ -145,6 +152,35 @@ def stream_song(path: str | os.PathLike[str], plans: Sequence[FeaturePlan], qual
         flow.finish()
     duration, outcome, notes = how_it_ended(reader)
     return flow.song(duration, outcome, notes, info.decoder)
+
+
+def stream_pcm(
+    path: str | os.PathLike[str], begin: Callable[[int, int, np.dtype[Any]], None], sink: Callable[[np.ndarray], None]
+) -> Song:
+    """Decode only: ``begin(sample rate, channels, dtype)`` with the first block, then every block [n, channels] to
+    ``sink``. The Song tells nothing about the mono mix: no n_samples, no peak, outcome "ok" or "truncated".
+    """
+    seconds = {"decode": 0.0, "ring": 0.0}
+    mark = time.process_time()
+    with open_audio(path) as reader:
+        dtype: np.dtype[Any] | None = None
+        blocks = iter(reader)
+        while True:
+            with trace.stage("decode"):
+                block = next(blocks, None)
+            now = time.process_time()
+            seconds["decode"] += now - mark
+            if block is None:
+                break
+            if dtype is None:
+                dtype = block.dtype
+                begin(reader.info.sample_rate, block.shape[1], dtype)
+            with trace.stage("ring"):
+                sink(block)
+            mark = time.process_time()
+            seconds["ring"] += mark - now
+    duration, outcome, notes = how_it_ended(reader)
+    return Song((), 0, duration, outcome, "; ".join(notes), seconds, 0.0, reader.info.decoder)
 
 
 def how_it_ended(reader: AudioReader) -> tuple[float, str, list[str]]:

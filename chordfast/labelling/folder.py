@@ -14,11 +14,13 @@ from ..features import extract_song, features_hash
 from ..features.extraction import check_quality
 from ..files import sweep_temporaries
 from . import manifest, recognise, record
+from .cpu_device import CpuDevice
+from .finishing import Finisher, Identity
 from .manifest import Manifest
 from .paths import base_folder, check_formats, collect, output_names
 from .planning import Planner, spare_foreign_labels
 from .record import RunRecord
-from .runner import Identity, Runner
+from .runner import Runner
 from .shards import Shard
 from .summary import OutputError, Summary
 
@@ -99,9 +101,8 @@ def label_folder(
     out = Path(out)
     recogniser = recognise.find_recogniser(model, offline)
     options = (options or DecodingOptions()).for_model(getattr(recogniser, "boundary", 0.0))
-    identity = Identity(
-        recogniser.name, recogniser.hash, features_hash(recogniser.plan, quality), options_hash(options)
-    )
+    plans = recognise.plans_for(recogniser)
+    identity = Identity(recogniser.name, recogniser.hash, features_hash(plans, quality), options_hash(options))
     names = output_names([source.key for source in sources], formats, taken=(record.NAME,))
     if part:
         sources = [source for source in sources if part.holds(source.key)]
@@ -125,10 +126,11 @@ def label_folder(
             book.append(row)
         if summary.planned:
             Runner(
-                summary=summary, out=out, manifest=book, recogniser=recogniser, options=options, identity=identity,
+                summary=summary, manifest=book, devices=[CpuDevice(recogniser, threads, batch_frames, None)],
+                finisher=Finisher(out, identity, options, recogniser.plan.frame_period), plans=plans,
                 extract=extract, quality=quality, workers=min(jobs, len(summary.planned)), threads=threads,
-                timeout=timeout, memory_limit=memory_limit, batch_frames=batch_frames, fail_fast=fail_fast,
-                show_progress=progress,
+                timeout=timeout, memory_limit=memory_limit, fail_fast=fail_fast,
+                progress="auto" if progress else "none",
             ).run()  # fmt: skip
     return summary
 

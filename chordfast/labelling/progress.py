@@ -17,10 +17,10 @@ LIVE_INTERVAL = 0.2
 class Progress:
     """Says how far a run is. ``show=False`` says nothing; used as a context manager."""
 
-    def __init__(self, summary: Summary, show: bool = True, stream: IO[str] | None = None) -> None:
+    def __init__(self, summary: Summary, show: bool | str = True, stream: IO[str] | None = None) -> None:
         self.summary = summary
         self.stream = stream if stream is not None else sys.stderr
-        self.show = show
+        self.show = show = show not in (False, "none")
         self.files = len(summary.planned)
         self.total = sum(job.source.size for job in summary.planned)
         self.began = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,23 +49,52 @@ def plans_for(recogniser: Recogniser) -> tuple[FeaturePlan, ...]:
     return tuple(getattr(recogniser, "plans", (recogniser.plan,)))
 
 
-def posteriors(recogniser: Recogniser, features: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Class posteriors [T_i, K] of each song's features [T_i, n_bins], checked.
+@dataclass
+class Heard:
+    """Of songs in order: posteriors [T_i, K], and an ensemble's agreement [T_i], None where there is one model."""
+
+    posteriors: list[np.ndarray]
+    agreement: list[np.ndarray] | None = None
+
+
+def recognise(recogniser: Recogniser, features: Sequence[Any]) -> Heard:
+    """What a recogniser hears in the features of each song ([T_i, n_bins], or a tuple of such arrays), checked.
 
     ModelError when the recogniser returns another number of songs or frames, or values that are not finite.
     """
     with trace.stage("model"):
-        found = recogniser.posteriors(list(features))
-    if len(found) != len(features):
-        raise ModelError(f"model {recogniser.name} returned {len(found)} songs for {len(features)}")
-    for given, result in zip(features, found, strict=True):
-        if result.ndim != 2 or len(result) != len(given):
-            raise ModelError(
-                f"model {recogniser.name} returned posteriors of shape {result.shape} for {len(given)} frames"
-            )
+        if hasattr(recogniser, "recognise"):
+            said = recogniser.recognise(list(features))
+            heard = Heard(list(said.posteriors), None if said.agreement is None else list(said.agreement))
+        else:
+            heard = Heard(list(recogniser.posteriors(list(features))))
+    check(recogniser.name, heard.posteriors, [frames_of(recogniser, song) for song in features])
+    return heard
+
+
+def posteriors(recogniser: Recogniser, features: Sequence[Any]) -> list[np.ndarray]:
+    """`recognise` without the agreement."""
+    return recognise(recogniser, features).posteriors
+
+
+def frames_of(recogniser: Recogniser, song: Any) -> int | None:
+    """Frames the posteriors of a song must have; None where they lie on a grid none of the features are on."""
+    if not isinstance(song, tuple):
+        return len(song)
+    grid = zip(plans_for(recogniser), song, strict=True)
+    period = recogniser.plan.frame_period
+    return next((len(part) for plan, part in grid if plan.frame_period == period), None)
+
+
+def check(name: str, found: Sequence[np.ndarray], frames: Sequence[int | None]) -> None:
+    """ModelError unless there are posteriors of every song, one row a frame, all finite."""
+    if len(found) != len(frames):
+        raise ModelError(f"model {name} returned {len(found)} songs for {len(frames)}")
+    for count, result in zip(frames, found, strict=True):
+        if result.ndim != 2 or (count is not None and len(result) != count):
+            raise ModelError(f"model {name} returned posteriors of shape {result.shape} for {count} frames")
         if not np.isfinite(result).all():
-            raise ModelError(f"model {recogniser.name} returned values that are not finite; its weights may be damaged")
-    return found
+            raise ModelError(f"model {name} returned values that are not finite; its weights may be damaged")
 
 
 def annotate(

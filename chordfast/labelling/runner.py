@@ -1,70 +1,42 @@
-"""The run: workers make features, a few threads run the model and write, the main thread keeps the books.
+"""The run: workers read, devices compute, the main thread hands on and keeps the books.
 
-One way, with back-pressure: the main thread takes features from the workers only while fewer than a few batches wait
-for the model, so memory does not depend on the number or the order of the files.
+One way, with back-pressure: songs go to a device only while it has room, and a worker whose ring is full waits, so
+memory does not depend on the number, the order or the length of the files beyond the features of the songs under way
+(features of a song are kept whole: crema scales by its loudest bin).
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import math
 import os
 import resource
+import selectors
 import signal
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from multiprocessing.connection import Pipe, wait
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__
-from ..annotations import encode
-from ..decoding import DecodingOptions
-from ..files import atomic_write
-from . import recognise
+from .devices import Device, Task
+from .finishing import Finished, Finisher, Identity
 from .manifest import Manifest, Row
 from .progress import Progress
-from .summary import Job, LabellingInterrupted, OutputError, Summary
-from .workers import Pool, Result
+from .summary import LabellingInterrupted, OutputError, Summary
+from .workers import Lease, Pool, Result, Worker
 
 if TYPE_CHECKING:
-    from ..teachers import Recogniser
+    from ..ops.feature_plan import FeaturePlan
 
-BATCH_WAIT = 5.0  # seconds that features may wait for a fuller batch
+__all__ = ["Identity", "Runner"]
+
 _TICK = 0.1
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What a label depends on besides the recording; all four are written to every row."""
-
-    model: str
-    model_hash: str
-    features_hash: str
-    options_hash: str
-
-
-@dataclass
-class Batch:
-    """Songs on their way through the model; ``rows`` grows as their labels are written."""
-
-    songs: list[tuple[Job, Result]]
-    rows: list[Row] = field(default_factory=list)
-    future: Future[None] | None = None
-
-    @property
-    def frames(self) -> int:
-        return sum(_frames(result) for _, result in self.songs)
-
-
-def _frames(result: Result) -> int:
-    return 0 if result.features is None else len(result.features)
+_MESSAGES = 16  # of one worker, before the others are heard
+_DEATHS = 2  # devices that may die with a song before it is given up
 
 
 @dataclass
@@ -72,174 +44,219 @@ class Runner:
     """Everything one run needs; ``run`` does it."""
 
     summary: Summary
-    out: Path
     manifest: Manifest
-    recogniser: Recogniser
-    options: DecodingOptions
-    identity: Identity
+    finisher: Finisher
+    devices: Sequence[Device]
+    plans: tuple[FeaturePlan, ...]
     extract: Callable[..., Any]
     quality: str
     workers: int
     threads: int
     timeout: float | None
     memory_limit: int | None
-    batch_frames: int
     fail_fast: bool
-    show_progress: bool
+    progress: str
 
     def run(self) -> None:
         """Label every planned job; LabellingInterrupted after Ctrl-C or SIGTERM, OutputError when writing fails."""
-        self._waiting: deque[Job] = deque(self.summary.planned)
-        self._ready: list[tuple[Job, Result]] = []
-        self._ready_since = 0.0
-        self._batches: list[Batch] = []
+        self._waiting = deque(Task(job) for job in self.summary.planned)
+        self._rows: deque[Row] = deque()
+        self._writing: set[Future[None]] = set()
+        self._stalled: dict[Worker, Lease] = {}
         self._signal = 0
-        self._wake_in, self._wake_out = Pipe(duplex=False)
-        began, cpu = time.monotonic(), _cpu_seconds()
-        setup = {
-            "extract": self.extract,
-            "plan": self.recogniser.plan,
-            "quality": self.quality,
-            "memory_limit": self.memory_limit,
-        }
+        self._looked = 0.0
+        self._pcm = self.devices[0].pcm
+        self.summary.devices = [device.use for device in self.devices]
+        began, cpu, own = time.monotonic(), _cpu_seconds(), time.thread_time()
+        self._wake_in, self._wake_out = os.pipe()
+        for descriptor in (self._wake_in, self._wake_out):
+            os.set_blocking(descriptor, False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._wake_in, selectors.EVENT_READ, None)
+        self._quiet = selectors.DefaultSelector()  # nothing but the wake-up, while no worker is listened to
+        self._quiet.register(self._wake_in, selectors.EVENT_READ, None)
         try:
             with (
                 _handling_signals(self._on_signal),
-                Progress(self.summary, self.show_progress) as self._progress,
-                _single_threaded_torch(),
-                ThreadPoolExecutor(self.threads, "model") as self._model,
+                Progress(self.summary, self.progress) as self._progress,
+                ThreadPoolExecutor(self.threads, "write") as self._writers,
             ):
-                self._pool = Pool(self.workers, setup, self.timeout)
-                try:
-                    self._loop()
-                finally:
-                    self._pool.close()
-                    self._finish_batches(wait_for_all=True)
+                self._work()
         except OSError as error:
-            raise _output_error(error, self.out) from error
+            raise _output_error(error, self.finisher.out) from error
         finally:
-            self._wake_in.close()
-            self._wake_out.close()
+            self._selector.close()
+            self._quiet.close()
+            os.close(self._wake_in)
+            os.close(self._wake_out)
             self.summary.wall = time.monotonic() - began
             self.summary.cpu_total = _cpu_seconds() - cpu
+            self.summary.cpu["books"] = time.thread_time() - own
         if self._signal:
             raise LabellingInterrupted(self._signal, self.summary)
+
+    def _work(self) -> None:
+        setup = {
+            "extract": self.extract, "plans": self.plans, "quality": self.quality, "pcm": self._pcm,
+            "memory_limit": self.memory_limit,
+        }  # fmt: skip
+        widths = None if self._pcm else [plan.n_bins for plan in self.plans]
+        self._pool = Pool(self.workers, setup, widths, self.timeout)
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._book_rows)
+            stack.callback(self._end_writing)
+            for device in self.devices:
+                stack.callback(device.close)
+                device.start(self._hand_over if device.pcm else self._finish, self._wake)
+            stack.callback(self._pool.close)
+            for worker in self._pool.workers:
+                self._listen(worker)
+            self._loop()
 
     def _loop(self) -> None:
         while not self._signal:
             for worker in self._pool.idle():
-                if self._waiting:
-                    job = self._waiting.popleft()
-                    worker.submit(job, str(job.source.path))
-            self._start_batches()
-            busy = self._pool.busy()
-            if not busy and not self._batches and not self._ready:
+                if not self._waiting:
+                    break
+                task = self._waiting.popleft()
+                worker.submit(task, str(task.job.source.path))
+            if self._settled() or (self.fail_fast and self.summary.stopped_early):
                 break
-            held = self._ready_frames() + sum(batch.frames for batch in self._batches)
-            listening = busy if held < (self.threads + 3) * self.batch_frames else []
-            heard = wait([self._wake_in, *(worker.channel for worker in listening)], _TICK)
-            while self._wake_in.poll():
-                self._wake_in.recv_bytes()
-            for worker in listening:
-                if worker.channel in heard and (said := self._pool.receive(worker)):
-                    self._take(*said)
-            for late in self._pool.overdue():
-                self._take(*late)
-            self._finish_batches()
+            self._hear_all()
+            self._pass_on_stalled()
+            self._look_around()
+
+    def _settled(self) -> bool:
+        """Move the devices on and book what is finished; whether nothing at all is left to do."""
+        last = not self._waiting and not self._pool.busy()
+        for device in self.devices:
+            for task in device.advance(last):
+                self._again(task)
+        self._book_rows()
+        under_way = self._writing or any(not device.settled() for device in self.devices)
+        return last and not self._waiting and not under_way
+
+    def _hear_all(self) -> None:
+        room = self._pcm or self.devices[0].room()
+        for key, _ in (self._selector if room else self._quiet).select(_TICK):
+            if key.data is not None:
+                self._hear(key.data)
+                continue
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._wake_in, 1 << 16)
+
+    def _pass_on_stalled(self) -> None:
+        for worker, lease in list(self._stalled.items()):
+            if self._pass_on(worker, lease):
+                del self._stalled[worker]
+                self._listen(worker)
+
+    def _look_around(self) -> None:
+        """Now and then: songs that take too long, and the progress."""
+        now = time.monotonic()
+        if now - self._looked > _TICK:
+            self._looked = now
+            for worker in self._pool.overdue():
+                self._late(worker)
             self._progress.tick()
-            if self.fail_fast and self.summary.stopped_early:
-                break
 
-    def _take(self, job: Job, result: Result) -> None:
-        row = self._row(job, result)
-        if row.failed:
-            self._book(row)
-            self.summary.stopped_early |= self.fail_fast
-            return
-        if not self._ready:
-            self._ready_since = time.monotonic()
-        self._ready.append((job, result))
+    def _listen(self, worker: Worker) -> None:
+        self._selector.register(worker.channel, selectors.EVENT_READ, worker)
 
-    def _ready_frames(self) -> int:
-        return sum(_frames(result) for _, result in self._ready)
-
-    def _start_batches(self) -> None:
-        """Start the model on every batch that is due: full, waiting for long, or of the last songs."""
-        while self._ready and len(self._batches) < self.threads:
-            frames, size = self._ready_frames(), self.batch_frames
-            if not self._waiting and not self._pool.busy():  # the last songs: shared out among the idle threads
-                size = min(size, math.ceil(frames / (self.threads - len(self._batches))))
-            elif frames < size and time.monotonic() - self._ready_since < BATCH_WAIT:
+    def _hear(self, worker: Worker) -> None:
+        """Take what a worker says, a few messages at most."""
+        channel = worker.channel
+        for _ in range(_MESSAGES):
+            task: Task = worker.task
+            said = worker.receive()
+            if worker.closed:  # it has died; its successor gets the next song
+                self._selector.unregister(channel)
+                worker.restart()
+                self._listen(worker)
+            if isinstance(said, Result):
+                worker.task = None
+                self._ended(task, said)
                 return
-            batch = Batch([self._ready.pop(0)])
-            while self._ready and batch.frames + _frames(self._ready[0][1]) <= size:
-                batch.songs.append(self._ready.pop(0))
-            self._ready_since = time.monotonic()
-            batch.future = self._model.submit(self._process, batch)
-            batch.future.add_done_callback(lambda _: self._wake())
-            self._batches.append(batch)
+            if isinstance(said, Lease) and not self._pass_on(worker, said):
+                self._stalled[worker] = said
+                self._selector.unregister(channel)
+                return
+            if said is None:
+                return
 
-    def _finish_batches(self, wait_for_all: bool = False) -> None:
-        """Book what the ended batches have written and pass on an error; at the end, wait for those that run."""
-        errors = []
-        for batch in [b for b in self._batches if b.future and (wait_for_all or b.future.done())]:
-            assert batch.future is not None
-            errors.append(batch.future.exception())
-            self._batches.remove(batch)
-            for row in batch.rows:
-                self._book(row)
-        for error in filter(None, errors):
-            raise error
+    def _late(self, worker: Worker) -> None:
+        task = worker.task
+        self._selector.unregister(worker.channel)
+        worker.restart()
+        self._listen(worker)
+        self._ended(task, Result("timeout", f"took longer than {self.timeout:g} s; see --timeout"))
 
-    def _process(self, batch: Batch) -> None:
-        """In a model thread: posteriors of the whole batch, then labels song by song."""
-        seen = {job.source.key: result.features for job, result in batch.songs if result.features is not None}
-        began = time.thread_time()
-        found = recognise.posteriors(self.recogniser, list(seen.values())) if seen else []
-        spent = time.thread_time() - began
-        total = max(batch.frames, 1)
-        by_key = dict(zip(seen, found, strict=True))
-        for job, result in batch.songs:
-            result.cpu["model"] = spent * _frames(result) / total
-            batch.rows.append(self._write(job, result, by_key.get(job.source.key)))
-            result.features = None
+    def _pass_on(self, worker: Worker, lease: Lease) -> bool:
+        """Give samples to the song's device; False while none has room for a song that has none yet."""
+        task: Task = worker.task
+        if task.lost:
+            lease.free()
+            return True
+        if task.device is None:
+            free = [device for device in self.devices if device.room()]
+            if not free:
+                return False
+            task.device = min(free, key=lambda device: device.outstanding)
+            task.device.begin(task)
+        task.seconds += lease.seconds
+        task.device.block(task, lease)
+        return True
 
-    def _write(self, job: Job, result: Result, found: Any) -> Row:
-        began = time.thread_time()
-        row = self._row(job, result)
-        if result.seconds > 0:
-            meta = {
-                "file": job.source.path.name.encode("utf-8", "replace").decode("utf-8"), "outcome": result.outcome,
-                "note": result.note, "model": self.identity.model, "model_hash": self.identity.model_hash,
-                "features_hash": self.identity.features_hash, "options_hash": self.identity.options_hash,
-                "chordfast": __version__,
-            }  # fmt: skip
-            period = self.recogniser.plan.frame_period
-            annotation = recognise.annotate(found, result.seconds, self.options, period, meta)
-            row.confidence = recognise.mean_confidence(annotation)
-            for name, relative in job.outputs.items():
-                target = self.out / relative
-                target.parent.mkdir(parents=True, exist_ok=True)
-                atomic_write(target, encode(annotation, name, target.stem))
-            row.outputs = dict(job.outputs)
-        row.cpu["labels"] = time.thread_time() - began
-        return row
+    def _ended(self, task: Task, result: Result) -> None:
+        """A worker is through with a song."""
+        task.ended = True
+        row = self.finisher.row(task.job, result)
+        if task.lost and not row.failed:
+            self._again(task)
+        elif row.failed or (self._pcm and task.device is None):
+            if task.device is not None:
+                task.device.drop(task)
+            self.summary.stopped_early |= self.fail_fast and row.failed
+            self._hand_over(Finished(task.job, result))
+        elif task.device is not None:
+            task.device.end(task, result)
+        else:
+            self.devices[0].end(task, result)
 
-    def _row(self, job: Job, result: Result) -> Row:
-        source, identity = job.source, self.identity
-        return Row(
-            path=source.key, outcome=result.outcome, seconds=result.seconds, size=source.size,
-            mtime_ns=source.mtime_ns, model=identity.model, model_hash=identity.model_hash,
-            features_hash=identity.features_hash, options_hash=identity.options_hash, note=result.note,
-            decoder=result.decoder, cpu=result.cpu, chordfast=__version__,
-        )  # fmt: skip
+    def _again(self, task: Task) -> None:
+        """A device has died with this song: from the beginning, unless that happens too often."""
+        if not task.ended:
+            task.lost = True
+            return
+        if task.deaths >= _DEATHS:
+            note = f"{task.deaths} device processes died with this song in work"
+            self._hand_over(Finished(task.job, Result("crashed", note)))
+            return
+        self._waiting.appendleft(Task(task.job, deaths=task.deaths))
 
-    def _book(self, row: Row) -> None:
-        row.cpu = {name: round(value, 6) for name, value in row.cpu.items()}
-        self.manifest.append(row)
-        self.summary.add(row)
-        if row.failed:
-            self._progress.failed(row)
+    def _hand_over(self, song: Finished) -> None:
+        """Finish a song in a thread of its own kind, away from the main one."""
+        future = self._writers.submit(self._finish, song)
+        self._writing.add(future)
+        future.add_done_callback(lambda _: self._wake())
+
+    def _finish(self, song: Finished) -> None:
+        self._rows.append(self.finisher.finish(song))
+
+    def _book_rows(self) -> None:
+        for future in [future for future in self._writing if future.done()]:
+            self._writing.remove(future)
+            future.result()
+        while self._rows:
+            row = self._rows.popleft()
+            row.cpu = {name: round(value, 6) for name, value in row.cpu.items()}
+            self.manifest.append(row)
+            self.summary.add(row)
+            if row.failed:
+                self._progress.failed(row)
+
+    def _end_writing(self) -> None:
+        self._writers.shutdown(wait=True)
 
     def _on_signal(self, signum: int) -> None:
         if self._signal:  # asked twice: leave at once; whatever is on the disk is whole anyway
@@ -251,22 +268,7 @@ class Runner:
 
     def _wake(self) -> None:
         with contextlib.suppress(OSError):
-            self._wake_out.send_bytes(b".")
-
-
-@contextlib.contextmanager
-def _single_threaded_torch() -> Iterator[None]:
-    """One thread an operator: batches are the parallelism, and threads that wait for each other spin."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        yield
-        return
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+            os.write(self._wake_out, b".")
 
 
 def _cpu_seconds() -> float:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ..errors import ChordfastError
 from .manifest import OUTCOMES, Row
 from .paths import Source
+from .use import Use
 
 STAGES = ("decode", "ingest", "cqt", "model", "labels")
 STAGE_WORDS = {
@@ -52,6 +53,7 @@ class Summary:
     cpu: dict[str, float] = field(default_factory=dict)
     cpu_total: float = 0.0
     stopped_early: bool = False
+    devices: list[Use] = field(default_factory=list)
 
     def add(self, row: Row) -> None:
         """Count a row of this run."""

@@ -1,77 +1,133 @@
-"""The child side of a worker process: recordings in, features out as raw bytes. Imports no torch.
+"""The child side of a decoding worker: recordings in, features or samples out through the ring. Imports no torch.
 
-A damaged file can take down only this process. Messages go over one socket: a pickled set-up and then one JSON request
-a song from the parent (which is trusted); a JSON header and the features' bytes back (which is not: a decoder that was
-taken over must not be able to send a pickle).
+A damaged file can take down only this process. What it says is in `chordfast.labelling.link`: blocks of features
+(plans in their order) or of PCM while the recording is being read, then a JSON object with how it went.
 """
 
 from __future__ import annotations
 
 import contextlib
-import faulthandler
-import json
+import hashlib
 import os
 import resource
-import signal
-import sys
+import socket
+import stat
 import time
-from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 
+from .. import trace
 from .._native import native
 from ..errors import AudioError, ChordfastError
+from ..features.extraction import Song, extract_song, stream_pcm, stream_song
+from . import link
+from .link import Filler, Producer, Units
+from .process import become_child
+
+_NOTE = 4000  # characters
 
 
-def main(descriptor: int) -> None:
+def main(channel: int, setup_file: int, ring: int) -> None:
     """Serve requests on an inherited socket until the parent closes it."""
-    faulthandler.enable()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-    _die_with_parent()
-    with Connection(descriptor) as channel, contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        setup = channel.recv()
+    become_child()
+    with socket.socket(fileno=channel) as connection, contextlib.suppress(link.Closed):
+        setup = link.load_setup(setup_file)
         native()  # a build that does not load must end the run, not make every file unreadable
         _limit_memory(setup["memory_limit"])
-        channel.send_bytes(b'{"ready":true}')
+        producer = Producer(connection, ring, setup["ring"])
+        producer.say(link.READY)
         while True:
-            path = os.fsdecode(channel.recv_bytes())
+            request = producer.request()
             _forget_errors()
-            header, features = process(path, setup["extract"], setup["plan"], setup["quality"])
-            channel.send_bytes(json.dumps(header).encode("ascii"))
-            if features is not None:
-                channel.send_bytes(memoryview(np.ascontiguousarray(features, np.float32)).cast("B"))
+            producer.say(link.END, process(os.fsdecode(request[1:]), setup, producer))
 
 
-def process(path: str, extract: Any, plan: Any, quality: str) -> tuple[dict[str, Any], Any]:
-    """One recording to its header (outcome, note, seconds, CPU seconds, shape) and its features or None."""
-    began = time.process_time()
+def process(path: str, setup: dict[str, Any], producer: Producer) -> dict[str, Any]:
+    """Read one recording, its data into the ring; returns what the run is told about it."""
+    spent = {"hash": 0.0}
+    began = mark = time.process_time()
     try:
-        song = extract(path, plan, quality)
+        with trace.stage("hash"):
+            source_hash = _source_hash(path)
+        spent["hash"] = time.process_time() - mark
+        song, rows = (_samples if setup["pcm"] else _features)(path, setup, producer)
     except AudioError as error:
-        return _failure(error.outcome, str(error), began), None
+        return _failure(error.outcome, str(error), began, spent)
     except ChordfastError as error:
-        return _failure("unreadable", str(error), began), None
+        return _failure("unreadable", str(error), began, spent)
     except MemoryError:
-        return _failure("crashed", "out of memory in the worker; raise --memory-limit for very long files", began), None
+        note = "out of memory in the worker; raise --memory-limit for very long files"
+        return _failure("crashed", note, began, spent)
+    except link.Closed:
+        raise
     except Exception as error:
-        return _failure("crashed", f"{type(error).__name__}: {error}", began), None
-    features = song.features
-    carried = song.outcome in ("ok", "truncated") and features.size > 0
-    header = {
+        return _failure("crashed", f"{type(error).__name__}: {error}", began, spent)
+    return {
         "outcome": song.outcome,
-        "note": song.note,
+        "note": song.note[:_NOTE],
         "decoder": song.decoder,
         "seconds": song.duration,
-        "cpu": song.seconds,
-        "shape": list(features.shape) if carried else None,
+        "cpu": {**song.seconds, **spent},
+        "hash": source_hash,
+        "rows": rows,
     }
-    return header, features if carried else None
 
 
-def _failure(outcome: str, note: str, began: float) -> dict[str, Any]:
-    spent = {"decode": time.process_time() - began}
-    return {"outcome": outcome, "note": note, "decoder": "", "seconds": 0.0, "cpu": spent, "shape": None}
+def _features(path: str, setup: dict[str, Any], producer: Producer) -> tuple[Song, list[int]]:
+    plans, extract = setup["plans"], setup["extract"]
+    units = Units(producer, [max(1, int(link.UNIT_SECONDS / plan.frame_period)) for plan in plans])
+    if extract is extract_song:
+        song = stream_song(path, plans, setup["quality"], units.take)
+    else:
+        song = extract(path, plans if len(plans) > 1 else plans[0], setup["quality"])
+        arrays = song.features if isinstance(song.features, tuple) else (song.features,)
+        for index, frames in enumerate(arrays):
+            units.take(index, np.ascontiguousarray(frames, np.float32))
+    mark = time.process_time()
+    with trace.stage("ring"):
+        for index in range(len(plans)):
+            units.flush(index)
+    song.seconds["ring"] = units.seconds + time.process_time() - mark
+    return song, units.counts
+
+
+def _samples(path: str, _: dict[str, Any], producer: Producer) -> tuple[Song, list[int]]:
+    """PCM as decoded; what needs the mono mix (silence) is found out where that is computed."""
+    filler: Filler | None = None
+
+    def begin(sample_rate: int, channels: int, dtype: np.dtype[Any]) -> None:
+        nonlocal filler
+        filler = Filler(producer, channels, dtype, int(link.UNIT_SECONDS * sample_rate))
+        producer.say(link.START, link.PCM_FORM.pack(sample_rate, channels, dtype == np.float32))
+
+    def take(pcm: np.ndarray) -> None:
+        assert filler is not None
+        filler.take(pcm)
+
+    song = stream_pcm(path, begin, take)
+    if filler is not None:
+        filler.flush()
+    return song, [filler.count if filler else 0]
+
+
+def _source_hash(path: str) -> str:
+    """SHA-256 of the file's bytes, hexadecimal; "" for what is no file or cannot be read: decoding says that better."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for its other end
+            return ""
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def _failure(outcome: str, note: str, began: float, spent: dict[str, float]) -> dict[str, Any]:
+    decode = max(0.0, time.process_time() - began - spent["hash"])
+    return {
+        "outcome": outcome, "note": note[:_NOTE], "decoder": "", "seconds": 0.0, "cpu": {"decode": decode, **spent},
+        "hash": "", "rows": [],
+    }  # fmt: skip
 
 
 def _forget_errors() -> None:
@@ -88,12 +144,3 @@ def _limit_memory(limit: int | None) -> None:
         ceiling = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_AS, (ceiling, hard))
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent dies, even by ``kill -9``; elsewhere the closed socket ends it."""
-    if sys.platform == "linux":
-        import ctypes
-
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

@@ -184,10 +184,12 @@ def test_no_permission_to_read() -> None:
         path.chmod(0)
         path.parent.chmod(0o755)
         with as_nobody():
-            header, features = process(str(path), extract_song, BTC, "relaxed")
+            header = process(
+                str(path), {"pcm": False, "plans": (BTC,), "extract": extract_song, "quality": "relaxed"}, None
+            )
     assert header["outcome"] == "unreadable"
     assert "ermission denied" in header["note"]
-    assert features is None
+    assert header["rows"] == []
 
 
 def test_what_is_not_a_file(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from labelling_fakes import TemplateRecogniser, extract, write_songs
 
-import chordfast.labelling.runner
+import chordfast.labelling.finishing
 from chordfast.errors import ChordfastError, UsageError
 from chordfast.labelling import OutputError, Summary, label_folder
 from chordfast.labelling.manifest import NAME, read
@@ -37,14 +37,14 @@ def whole(out: Path) -> bool:
 
 def test_disk_full_while_writing_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     songs, out = write_songs(tmp_path / "in", a="C", b="D", c="E"), tmp_path / "out"
-    real = chordfast.labelling.runner.atomic_write
+    real = chordfast.labelling.finishing.atomic_write
 
     def full(path: Path, data: str) -> None:
         if path.name == "b.lab":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         real(path, data)
 
-    monkeypatch.setattr(chordfast.labelling.runner, "atomic_write", full)
+    monkeypatch.setattr(chordfast.labelling.finishing, "atomic_write", full)
     with pytest.raises(OutputError) as caught:
         run(songs, out, batch_frames=1)
     assert str(caught.value) == (
@@ -93,9 +93,12 @@ sys.path.insert(0, sys.argv[3])
 from labelling_fakes import TemplateRecogniser, extract
 from chordfast.labelling import OutputError, label_folder
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
+class Limited(TemplateRecogniser):
+    def posteriors(self, features):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
+        return super().posteriors(features)
 try:
-    label_folder(sys.argv[1], sys.argv[2], TemplateRecogniser(), extract=extract, jobs=1, batch_frames=1)
+    label_folder(sys.argv[1], sys.argv[2], Limited(), extract=extract, jobs=1, batch_frames=1)
 except OutputError as error:
     print(error)
 """
@@ -109,6 +112,29 @@ def test_a_manifest_that_may_not_grow(tmp_path: Path) -> None:
     assert whole(out)
     assert 0 < len(read(out / NAME)) < 8
     assert run(songs, out).outcomes == {"ok": 8}
+
+
+RINGLESS = """
+import resource, sys
+sys.path.insert(0, sys.argv[3])
+from labelling_fakes import TemplateRecogniser, extract
+from chordfast.errors import ChordfastError
+from chordfast.labelling import label_folder
+resource.setrlimit(resource.RLIMIT_FSIZE, (100000, 100000))
+try:
+    label_folder(sys.argv[1], sys.argv[2], TemplateRecogniser(), extract=extract, jobs=1)
+except ChordfastError as error:
+    print(error)
+"""
+
+
+def test_no_room_for_a_ring(tmp_path: Path) -> None:
+    songs = write_songs(tmp_path / "in", a="C")
+    arguments = [sys.executable, "-c", RINGLESS, str(songs), str(tmp_path / "out"), str(Path(__file__).parent)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == (
+        "cannot start a worker process: File too large; raise the file size limit (ulimit -f)"
+    ), done.stderr
 
 
 def test_output_below_a_file_or_read_only(tmp_path: Path) -> None:

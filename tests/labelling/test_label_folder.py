@@ -61,7 +61,7 @@ def test_every_outcome_and_its_files(songs: Path, tmp_path: Path) -> None:
     assert row.mtime_ns == os.stat(songs / "a.wav").st_mtime_ns
     assert row.confidence is not None
     assert 0.5 < row.confidence <= 1
-    assert set(row.cpu) == {"decode", "ingest", "cqt", "model", "labels"}
+    assert set(row.cpu) == {"hash", "decode", "ingest", "cqt", "ring", "model", "labels"}
     assert rows["d.wav"].confidence is None
     assert rows["g.wav"].note.endswith("g.wav: not audio")
     assert rows["f.wav"].outputs == {}
