@@ -56,7 +56,7 @@ def load_setup(descriptor: int) -> dict[str, Any]:
     """What the run left for its child in an inherited file."""
     with os.fdopen(descriptor, "rb") as file:
         file.seek(0)
-        setup: dict[str, Any] = pickle.load(file)
+        setup: dict[str, Any] = pickle.Unpickler(file).load()  # written by our own parent
     return setup
 
 
