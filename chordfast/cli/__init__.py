@@ -25,6 +25,7 @@ COMMANDS = {
     "store": ("chordfast.cli.store", "Describe, check, export and seal a store of features and posteriors."),
     "view": ("chordfast.cli.view", "Write a page to look at, listen to and correct labels."),
     "demo": ("chordfast.cli.demo", "Label the bundled recording and compare with the truth."),
+    "slurm": ("chordfast.cli.slurm", "Write the job script that labels a folder as an array of shards."),
     "info": ("chordfast.cli.info", "Show versions, processor, CUDA, threads and the cache folder."),
 }
 
