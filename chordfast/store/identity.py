@@ -20,7 +20,7 @@ FLOOR = 1e-12
 """Probabilities are not told apart below this one: log-probabilities end at ln 1e-12 = -27.6."""
 
 _WORDS = {
-    "plan": "feature plan",
+    "plan": "a feature plan of",
     "plan_hash": "feature plan's hash",
     "features_hash": "features' hash (plan and resampling)",
     "teacher_hash": "teacher's weights",
@@ -87,9 +87,7 @@ class StoreIdentity:
                 f"{where} is not the description of a store ({' '.join(str(error).split())[:120]}); "
                 "name the folder given to --store, or make the store again"
             ) from error
-        raise StoreError(
-            f"{where} has version {version!r}, this chordfast reads {VERSION}; install the chordfast of it"
-        )
+        raise StoreError(f"{where} has version {version!r}, not {VERSION}; read it with the chordfast that wrote it")
 
     @property
     def hash(self) -> str:
@@ -134,7 +132,7 @@ class StoreIdentity:
 
 def _short(value: object) -> str:
     if isinstance(value, FeaturePlan):
-        return f"of {value.n_bins} bins, {value.bins_per_octave} to the octave, hop {value.hop}, {value.output}"
+        return f"{value.n_bins} bins, {value.bins_per_octave} to the octave, hop {value.hop}, {value.output}"
     text = str(value) or "none"
     return text if len(text) <= 20 else text[:16] + "…"
 

@@ -132,6 +132,8 @@ class Store:
             return self._view(song, "log_probability", start, stop).astype(np.float32)
         names = ("top_class", "top_log_probability", "rest")
         top_class, top_log, rest = (self._view(song, name, start, stop) for name in names)
+        if not (top_class.view(np.uint16) < self.identity.classes).all():
+            raise StoreError(f"{self.layout.file(self.row(song))} is damaged (a class); run chordfast store verify")
         return expand(top_class, top_log, rest, self.identity.classes)
 
     def read_windows(
@@ -254,6 +256,10 @@ class Store:
 def check_shapes(mapped: Mapped, identity: StoreIdentity, frames: int | None) -> None:
     """StoreError unless a file's arrays have the identity's types, and all the same number of frames."""
     known = identity.arrays()
+    if mapped.metadata.get("identity") != identity.hash:
+        raise StoreError(f"{mapped.path} was made for another store; move it out of this one")
+    if frames is None and mapped.metadata.get("shard") != mapped.path.stem:
+        raise StoreError(f"{mapped.path} is damaged (it was another shard); run chordfast store verify")
     if frames is None and not set(known) - {"agreement"} <= set(mapped.arrays):
         raise StoreError(f"{mapped.path} is damaged (an array is missing); run chordfast store verify")
     for name, array in mapped.arrays.items():
