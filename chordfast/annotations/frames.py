@@ -17,7 +17,7 @@ FRAME_PERIOD = 2048 / 22050
 
 Segments: TypeAlias = Annotation | tuple[npt.ArrayLike, npt.ArrayLike, Sequence[str]]
 
-_DIALECT = {"center": "default", "cm_train": "cm_train", "cm_eval": "cm_eval"}
+_DIALECT = {"center": "default", "instant": "default", "cm_train": "cm_train", "cm_eval": "cm_eval"}
 
 
 def frame_classes(
@@ -36,6 +36,7 @@ def frame_classes(
     segments: an Annotation, or (starts [S] s, ends [S] s, labels).
     frame_period: seconds; frame i covers [i, i + 1) periods.
     rule: "center" – the segment at the middle of the frame, the later-starting one where two overlap;
+        "instant" – the same at i · period: right for features whose frame i is centred there, as the CQT's is;
         "cm_train" – the first segment in file order with start ≤ i · period < end;
         "cm_eval" – every segment in file order paints frames trunc(start / period) … trunc(end / period),
         both included, so a frame keeps the last segment that touches it
@@ -64,7 +65,7 @@ def frame_classes(
         offset = 0.5 if rule == "center" else 0.0
         times = (np.arange(first_frame, first_frame + n_frames) + offset) * frame_period
         first, stop = np.searchsorted(times, starts), np.searchsorted(times, ends)
-        order = np.argsort(starts, kind="stable") if rule == "center" else np.arange(len(labels))[::-1]
+        order = np.arange(len(labels))[::-1] if rule == "cm_train" else np.argsort(starts, kind="stable")
     out = np.full(n_frames, N_CLASS if classes == 170 else N_CLASS_25, dtype=np.int64)
     paint(out, first[order], stop[order], values[order])
     if ignore_index is not None:

@@ -19,6 +19,7 @@ from chordfast.errors import ChordfastError, UsageError
 # command -> (module that holds it, the line shown by --help)
 COMMANDS = {
     "label": ("chordfast.cli.label", "Write the chords of recordings: files, folders, lists."),
+    "train": ("chordfast.cli.train", "Train a student: stage 1, stage 2, from scratch."),
     "evaluate": ("chordfast.cli.evaluate", "Score labels, or a model, against references."),
     "convert": ("chordfast.cli.convert", "Convert label files between formats and chord dialects."),
     "models": ("chordfast.cli.models", "List, fetch, convert and describe model weights."),

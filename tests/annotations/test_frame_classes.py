@@ -46,6 +46,10 @@ def test_by_hand() -> None:
     assert frame_classes(segments, 6, 1.0, classes=25, ignore_index=-1).tolist() == [0, -1, 24, 19, 24, 24]
     assert frame_classes(segments, 6, 1.0, "cm_train").tolist() == [1, 168, 169, 132, 169, 169]
     assert frame_classes(segments, 6, 1.0, "cm_eval").tolist() == [1, 169, 132, 132, 132, 169]
+    assert frame_classes(segments, 6, 1.0, "instant", ignore_index=-1).tolist() == [1, -1, 169, 132, 169, 169]
+    assert frame_classes(([0.6], [1.6], ["C:maj"]), 3, 1.0, "instant").tolist() == [169, 1, 169]
+    assert frame_classes(([0.6], [1.6], ["C:maj"]), 3, 1.0, "center").tolist() == [169, 1, 169]
+    assert frame_classes(([0.4], [1.4], ["C:maj"]), 3, 1.0, "center").tolist() == [1, 169, 169]
     assert frame_classes(segments, 2, 1.0, dialect="cm_offline").tolist() == [1, 169]
     assert frame_classes(segments, 0).shape == (0,)
     assert frame_classes(([], [], []), 3).tolist() == [169] * 3
@@ -54,6 +58,7 @@ def test_by_hand() -> None:
 def test_overlaps() -> None:
     segments = Annotation([1, 0, 2], [3, 9, 5], ["C:maj", "D:maj", "E:maj"])  # type: ignore[arg-type]
     assert frame_classes(segments, 6, 1.0).tolist() == [29, 1, 57, 57, 57, 29]
+    assert frame_classes(segments, 6, 1.0, "instant").tolist() == [29, 1, 57, 57, 57, 29]
     assert frame_classes(segments, 6, 1.0, "cm_train").tolist() == [29, 1, 1, 29, 29, 29]
     assert frame_classes(segments, 6, 1.0, "cm_eval").tolist() == [29, 29, 57, 57, 57, 57]
 
@@ -62,7 +67,7 @@ def test_errors() -> None:
     segments = ([0.0], [1.0], ["H:min"])
     with pytest.raises(LabelError, match="'H:min' cannot be read"):
         frame_classes(segments, 3)
-    with pytest.raises(UsageError, match="no frame rule 'left'; choose one of center, cm_train, cm_eval"):
+    with pytest.raises(UsageError, match="no frame rule 'left'; choose one of center, instant, cm_train, cm_eval"):
         frame_classes(segments, 3, rule="left")
     with pytest.raises(UsageError, match="positive period"):
         frame_classes(segments, 3, 0.0)

@@ -1,0 +1,266 @@
+"""A corpus out of a store: which songs, which targets, and their frames in memory or mapped."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..errors import ChordfastError, LabelError, StoreError, UsageError
+from ..ops.feature_plan import FeaturePlan
+from ..store import Row, Store
+from .corpus import Corpus, base_and_shift
+from .frames import IGNORE, DenseTeacher, Frames, TopTeacher
+from .labels import find_label, label_files, song_classes
+from .recipe import Recipe
+from .split import Split, choose, match, read_split, split_songs
+
+_TEACHER_ARRAYS = {"full": ("log_probability",), "topk": ("top_class", "top_log_probability", "rest"), "none": ()}
+
+
+class MappedFeatures:
+    """Features that stay in the store's mapped files: rows [B, T] of consecutive frames of one song each."""
+
+    def __init__(self, store: Store, positions: list[int], first: npt.NDArray[np.int64]) -> None:
+        self.store, self.positions, self.first = store, positions, first
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        starts = rows[:, 0].cpu().numpy()
+        songs = np.searchsorted(self.first, starts, side="right") - 1
+        out = np.zeros((*rows.shape, self.store.identity.plan.n_bins), np.float16)
+        for window, song, start in zip(out, songs, starts - self.first[songs], strict=True):
+            piece = self.store.features(self.positions[song], int(start), int(start) + len(window))
+            window[: len(piece)] = piece
+        return torch.from_numpy(out).to(rows.device)
+
+    def song(self, song: int) -> Tensor:
+        return torch.from_numpy(np.array(self.store.features(self.positions[song])))
+
+
+def read_store(
+    store: Store,
+    recipe: Recipe,
+    labels: str | os.PathLike[str] | None,
+    split: str | os.PathLike[str] | Split | None,
+    *,
+    teacher: str | None,
+    skip: bool,
+    plan: FeaturePlan,
+    warn: Callable[[str], None],
+) -> Corpus:
+    """See ``Corpus.from_store``."""
+    where, settings = f"the store {store.layout.root}", recipe.data
+    _check(store, recipe, labels, teacher, plan)
+    rows = [row for row in store.rows if row.frames > 0]
+    bases = list(dict.fromkeys(base_and_shift(row.id)[0] for row in rows))
+    bases = [bases[i] for i in choose(len(bases), settings.max_songs, recipe.seed)]
+    found: dict[str, npt.NDArray[np.int16]] = {}
+    if settings.targets == "labels":
+        assert labels is not None
+        found = _labelled(rows, set(bases), labels, store.identity.classes, recipe, skip, warn)
+        bases = [base for base in bases if base in {base_and_shift(song)[0] for song in found}]
+    named = read_split(split) if isinstance(split, str | os.PathLike) else split
+    if named is not None:
+        parts = match(named, bases, str(split) if isinstance(split, str | os.PathLike) else "the split")
+    else:
+        parts = split_songs(
+            len(bases), settings.train, settings.val, recipe.seed, settings.ensure_train, settings.ensure_val
+        )
+    for name, part in (("train", parts.train), ("val", parts.val)):
+        if not part:
+            raise UsageError(
+                f"{where}: no song is left to {name} ({len(bases)} songs with frames and targets); "
+                "add songs, or change the split"
+            )
+    ids = Split(*([bases[i] for i in part] for part in parts))
+    kept, train, val = _choose_rows(rows, ids, recipe, found)
+    return _assemble(store, kept, Split(train, val, []), ids, recipe, found)
+
+
+def _check(store: Store, recipe: Recipe, labels: Any, teacher: str | None, plan: FeaturePlan) -> None:
+    store.require(plan=plan)
+    identity, settings = store.identity, recipe.data
+    if teacher is not None and teacher not in (identity.teacher, identity.teacher_hash):
+        raise StoreError(
+            f"the store {store.layout.root} was made with teacher {identity.teacher or 'none'}, not {teacher}; "
+            "name another store, or label its music again"
+        )
+    if recipe.loss.kd and "kd" not in recipe.compat:
+        store.require(logits=True)
+    if settings.targets == "pseudo":
+        if not identity.teacher:
+            raise StoreError(f"the store {store.layout.root} has no pseudo-labels; label its music with a teacher")
+        if labels is not None:
+            raise UsageError("a label folder was given, but data.targets is pseudo; set data.targets=labels")
+        return
+    if labels is None:
+        raise UsageError(f"{recipe.name} trains on labels; give their folder")
+    if settings.min_confidence or settings.agreement_only or settings.weight_by != "none":
+        raise UsageError("data.min_confidence, weight_by and agreement_only choose pseudo-labels; leave them out here")
+
+
+def _labelled(
+    rows: list[Row], bases: set[str], folder: Any, classes: int, recipe: Recipe, skip: bool, warn: Callable[[str], None]
+) -> dict[str, npt.NDArray[np.int16]]:
+    """Targets by song id; songs without labels, or with wrong ones, refused or left out."""
+    files = label_files(folder)
+    found, missing, wrong = {}, [], []
+    for row in rows:
+        base, shift = base_and_shift(row.id)
+        if base not in bases or (shift and not recipe.augment.shifted_songs):
+            continue
+        path = find_label(files, base)
+        if path is None:
+            missing.append(row.id)
+            continue
+        try:
+            found[row.id] = song_classes(path, row.frames, row.duration, classes, shift, recipe.compat)
+        except LabelError as error:
+            if not skip:
+                raise
+            wrong.append(str(error))
+    if missing and not skip:
+        raise LabelError(
+            f"{folder} has no label file for {len(missing)} of the songs (say, {missing[0]!r}); "
+            "add them, or leave such songs out with --skip-unlabelled"
+        )
+    if missing:
+        warn(f"{len(missing)} songs without labels were left out (say, {missing[0]!r})")
+    for sentence in wrong:
+        warn(f"left out: {sentence}")
+    return found
+
+
+def _choose_rows(
+    rows: list[Row], ids: Split, recipe: Recipe, found: dict[str, Any]
+) -> tuple[list[Row], list[int], list[int]]:
+    """The songs to load, and which of them train and validate; shifted renderings only train."""
+    train_ids, val_ids = set(ids.train), set(ids.val)
+    kept: list[Row] = []
+    train, val = [], []
+    for row in rows:
+        base, shift = base_and_shift(row.id)
+        if recipe.data.targets == "labels" and row.id not in found:
+            continue
+        if base in train_ids and (not shift or recipe.augment.shifted_songs):
+            train.append(len(kept))
+        elif base in val_ids and not shift:
+            val.append(len(kept))
+        else:
+            continue
+        kept.append(row)
+    return kept, train, val
+
+
+def _assemble(
+    store: Store, rows: list[Row], parts: Split, ids: Split, recipe: Recipe, found: dict[str, npt.NDArray[np.int16]]
+) -> Corpus:
+    identity, settings = store.identity, recipe.data
+    frames = np.array([row.frames for row in rows], dtype=np.int64)
+    first = np.concatenate(([0], np.cumsum(frames)[:-1])).astype(np.int64)
+    total = int(frames.sum())
+    gigabytes = total * identity.plan.n_bins * 2 / 1e9
+    resident = gigabytes <= settings.memory_gb
+    wanted: dict[str, npt.NDArray[Any]] = {}
+    names = [*(["features"] if resident else []), *(["target"] if settings.targets == "pseudo" else [])]
+    names += _TEACHER_ARRAYS[identity.posteriors] if recipe.loss.kd and identity.teacher else []
+    for name in names:
+        dtype, shape = identity.arrays()[name]
+        wanted[name] = np.empty((total, *shape), dtype)
+    target = wanted.setdefault("target", np.empty(total, np.int16))
+    weight = np.ones(total, np.float16) if settings.weight_by != "none" else None
+    train = set(parts.train)
+    digest = hashlib.sha256(f"{identity.hash} {recipe.data}".encode())
+    agreeing = _agreement_of_all(store, rows) if settings.agreement_only or settings.weight_by == "agreement" else 1
+    for position, (row, at) in enumerate(zip(rows, first.tolist(), strict=True)):
+        place = slice(at, at + row.frames)
+        for name in names:
+            wanted[name][place] = _checked(store, row, name)
+        if row.id in found:
+            target[place] = found[row.id]
+        if position in train:
+            _filter(store, row, recipe, agreeing, target[place], None if weight is None else weight[place])
+        digest.update(f"{row.id} {row.source_hash} {row.frames} {dict(row.crc)}".encode() + target[place].tobytes())
+    tensors = {name: torch.from_numpy(array) for name, array in wanted.items()}
+    positions = [store.position(row.id) for row in rows]
+    features: Any = tensors["features"] if resident else MappedFeatures(store, positions, first)
+    kind = "in memory" if resident else "read from the mapped store"
+    hours = total * identity.plan.frame_period / 3600
+    data = Frames(
+        features,
+        tensors["target"],
+        None if weight is None else torch.from_numpy(weight),
+        _teacher(tensors, identity.classes),
+        identity.classes,
+        identity.plan.bins_per_octave // 12,
+    )
+    note = (
+        f"{len(rows)} songs, {hours:.1f} h: {len(parts.train)} train, {len(parts.val)} validate, {len(ids.test)} kept "
+        f"for testing; features {gigabytes:.2f} GB, {kind}"
+    )
+    return Corpus(
+        [row.id for row in rows], first, frames, parts, data, identity.plan, identity.plan_hash, identity.teacher,
+        identity.teacher_hash, digest.hexdigest(), [note], ids,
+    )  # fmt: skip
+
+
+def _teacher(tensors: dict[str, Tensor], classes: int) -> DenseTeacher | TopTeacher | None:
+    if "log_probability" in tensors:
+        return DenseTeacher(tensors["log_probability"])
+    if "top_class" in tensors:
+        return TopTeacher(tensors["top_class"], tensors["top_log_probability"], tensors["rest"], classes)
+    return None
+
+
+def _checked(store: Store, row: Row, name: str) -> npt.NDArray[Any]:
+    """An array of a song, its checksum compared while it is at hand."""
+    array = store.array(row.id, name)
+    if zlib.crc32(np.ascontiguousarray(array).data) != row.crc.get(name):
+        raise StoreError(
+            f"the store {store.layout.root} is damaged ({name} of {row.id}); run chordfast store verify, and "
+            "label that song again"
+        )
+    return array
+
+
+def _agreement_of_all(store: Store, rows: list[Row]) -> int:
+    """The agreement of full accord: the greatest there is."""
+    most = 0
+    for row in rows:
+        values = store.agreement(row.id)
+        if values is None:
+            raise ChordfastError(
+                f"the store {store.layout.root} has no agreement for {row.id}; it takes a combined teacher (crema+lv)"
+            )
+        most = max(most, int(values.max(initial=0)))
+    return max(most, 1)
+
+
+def _filter(
+    store: Store,
+    row: Row,
+    recipe: Recipe,
+    agreeing: int,
+    target: npt.NDArray[np.int16],
+    weight: npt.NDArray[np.float16] | None,
+) -> None:
+    """Mark the training frames that do not count, and weigh the others; in place."""
+    settings = recipe.data
+    if settings.min_confidence > 0:
+        target[store.confidence(row.id) < settings.min_confidence] = IGNORE
+    if settings.agreement_only or settings.weight_by == "agreement":
+        agreement = store.agreement(row.id)
+        assert agreement is not None
+        if settings.agreement_only:
+            target[agreement < agreeing] = IGNORE
+        if weight is not None and settings.weight_by == "agreement":
+            weight[:] = agreement / agreeing
+    if weight is not None and settings.weight_by == "confidence":
+        weight[:] = store.confidence(row.id)
