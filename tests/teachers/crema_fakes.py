@@ -15,7 +15,7 @@ import numpy as np
 from chordfast.teachers import REGISTRY, Teacher, weights_hash
 from chordfast.teachers.crema_weights import SHAPES
 
-MEMBER = REGISTRY["crema"].member
+(MEMBER,) = REGISTRY["crema"].members
 WHEEL_NAME = "crema-0.2.0-py3-none-any.whl"
 
 
@@ -82,7 +82,7 @@ def fake_entry(wheel: bytes | None = None, member: bytes | None = None) -> Teach
     return dataclasses.replace(
         REGISTRY["crema"],
         wheel_sha256=hashlib.sha256(wheel or fake_wheel).hexdigest(),
-        member_sha256=hashlib.sha256(member or fake_member).hexdigest(),
+        members={MEMBER: hashlib.sha256(member or fake_member).hexdigest()},
         weights_sha256=weights_hash(random_tensors()),
     )
 

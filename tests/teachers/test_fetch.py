@@ -44,7 +44,7 @@ def test_fetch_through_pip(cache: Path, tmp_path: Path) -> None:
     assert header is not None and header["architecture"] == "crema" and header["vocabulary"] == "btc170"
     provenance = json.loads(header["provenance"])
     assert provenance["source"] == wheel.name and provenance["distribution"] == "crema==0.2.0"
-    assert "BSD-2-Clause" in provenance["licence"] and provenance["member"] == MEMBER
+    assert "BSD-2-Clause" in provenance["licence"] and list(provenance["members"]) == [MEMBER]
     # Once there, neither the wheel nor pip is needed, and the file is left alone.
     before = path.stat().st_mtime_ns
     wheel.unlink()
