@@ -73,6 +73,17 @@ if TYPE_CHECKING:
     metavar="GIB",
     help="Address space of a worker.",
 )
+@click.option("--store", metavar="DIR", help="Also keep features and posteriors there, to train on.")
+@click.option(
+    "--store-posteriors",
+    type=click.Choice(["topk", "full", "none"]),
+    default="topk",
+    show_default=True,
+    help="What of the posteriors.",
+)
+@click.option(
+    "--top", type=click.IntRange(1, 169), default=8, show_default=True, metavar="K", help="With topk: classes a frame."
+)
 @click.option("--num-shards", type=int, metavar="N", help="Divide the recordings among N processes or machines.")
 @click.option("--shard", type=int, metavar="I", help="Which part to do, from 0 to N - 1.")
 @click.option("--status", "ask_status", is_flag=True, help="Say how far OUT is, and what to start again.")
@@ -88,7 +99,8 @@ if TYPE_CHECKING:
 def label(
     ctx: click.Context, *, inputs: tuple[str, ...], output: str, formats: tuple[str, ...], model: str, offline: bool,
     decoder: str | None, min_duration: float | None, quality: str, root: str | None, jobs: int | None,
-    threads: int | None, timeout: float, memory_limit: float, num_shards: int | None, shard: int | None,
+    threads: int | None, timeout: float, memory_limit: float, store: str | None, store_posteriors: str, top: int,
+    num_shards: int | None, shard: int | None,
     ask_status: bool, as_json: bool, dry_run: bool, verbose: bool, force: bool, retry_failed: bool, fail_fast: bool,
     profile: bool, quiet: bool,
 ) -> None:  # fmt: skip
@@ -114,8 +126,8 @@ def label(
     names = check_formats(formats or ("lab",))
     options = _options(decoder, min_duration)
     settings: dict[str, Any] = {"model": model, "options": options, "offline": offline, "quality": quality}
-    in_shards = num_shards is not None or shard is not None
-    if target := None if in_shards else _single_target(inputs, output, names):
+    folder_only = store is not None or num_shards is not None or shard is not None
+    if target := None if folder_only else _single_target(inputs, output, names):
         from chordfast.labelling.single import label_to
 
         label_to(inputs[0], target, names[0], **settings)
@@ -130,6 +142,7 @@ def label(
             [name for name in inputs if name != "-"], output, formats=names, listed=listed, root=root, jobs=jobs,
             threads=threads, timeout=timeout, memory_limit=int(memory_limit * 2**30), dry_run=dry_run, force=force,
             retry_failed=retry_failed, fail_fast=fail_fast, progress=not quiet, num_shards=num_shards, shard=shard,
+            store=store, store_posteriors=store_posteriors, top=top,
             command=command_words(ctx, leave_out=("shard", "dry_run", "verbose")), **settings,
         )  # fmt: skip
     except LabellingInterrupted as stop:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -16,12 +17,13 @@ from ..files import sweep_temporaries
 from . import manifest, recognise, record
 from .cpu_device import CpuDevice
 from .finishing import Finisher, Identity
-from .manifest import Manifest
+from .manifest import Manifest, Row
 from .paths import base_folder, check_formats, collect, output_names
 from .planning import Planner, spare_foreign_labels
 from .record import RunRecord
 from .runner import Runner
 from .shards import Shard
+from .storing import Storing, plans_with
 from .summary import OutputError, Summary
 
 if TYPE_CHECKING:
@@ -53,6 +55,9 @@ def label_folder(
     fail_fast: bool = False,
     dry_run: bool = False,
     progress: bool = False,
+    store: str | os.PathLike[str] | None = None,
+    store_posteriors: str = "topk",
+    top: int = 8,
     num_shards: int | None = None,
     shard: int | None = None,
     command: Sequence[str] = (),
@@ -75,6 +80,8 @@ def label_folder(
         batch_frames: frames the model sees at once (a longer song goes alone).
         force: redo everything; retry_failed: redo what failed before; fail_fast: stop at the first failure.
         dry_run: only plan; progress: report on stderr.
+        store: folder of a `chordfast.store` that gets BTC's features and the model's posteriors of every recording;
+            store_posteriors: "topk" (the ``top`` likeliest classes of a frame), "full" or "none".
         num_shards, shard: take only shard number ``shard`` (from 0) of ``num_shards``, by a hash of the path; other
             processes, also on other machines, may work on the other shards in the same ``out`` at the same time.
         command: the words of the command line, without --shard, for ``run.json``.
@@ -86,7 +93,8 @@ def label_folder(
 
     Raises:
         UsageError: arguments or inputs that do not exist, or another run holds ``out``. OutputError: ``out`` cannot
-        be written. ModelError: no weights. LabellingInterrupted: Ctrl-C or SIGTERM, after an orderly end.
+        be written. StoreError: the store is of another identity, or cannot be written. ModelError: no weights.
+        LabellingInterrupted: Ctrl-C or SIGTERM, after an orderly end.
     """
     formats = check_formats(formats)
     part = Shard.asked(num_shards, shard)
@@ -101,37 +109,49 @@ def label_folder(
     out = Path(out)
     recogniser = recognise.find_recogniser(model, offline)
     options = (options or DecodingOptions()).for_model(getattr(recogniser, "boundary", 0.0))
-    plans = recognise.plans_for(recogniser)
-    identity = Identity(recogniser.name, recogniser.hash, features_hash(plans, quality), options_hash(options))
+    asked = features_hash(recognise.plans_for(recogniser), quality)
+    identity = Identity(recogniser.name, recogniser.hash, asked, options_hash(options))
+    storing = Storing.asked(store, recogniser, quality, identity.options_hash, store_posteriors, top, part)
+    plans, keep = plans_with(recogniser, storing)
     names = output_names([source.key for source in sources], formats, taken=(record.NAME,))
     if part:
         sources = [source for source in sources if part.holds(source.key)]
         names = {source.key: names[source.key] for source in sources}
-    if dry_run:
-        rows = manifest.read_all(out)
-        summary = Planner(rows, identity, out, force, retry_failed).summary(sources, names)
+
+    def plan(rows: dict[str, Row]) -> Summary:
+        inside = (storing.identity.hash, storing.songs()) if storing else ("", None)
+        summary = Planner(rows, identity, out, force, retry_failed, *inside).summary(sources, names)
         summary.troubles = troubles
         return summary
+
+    if dry_run:
+        return plan(manifest.read_all(out))
     spare_foreign_labels(out, names, force)
-    with Manifest(out, part.name if part else "") as book:
+    with contextlib.ExitStack() as stack:
+        book = stack.enter_context(Manifest(out, part.name if part else ""))
         began = RunRecord(
             inputs=[os.path.abspath(name) for name in named], listed=[os.path.abspath(name) for name in listed],
             root=base_folder(named, listed, root), formats=list(formats), identity=asdict(identity),
             num_shards=part.count if part else 0, command=list(command),
+            store=os.path.abspath(storing.path) if storing else "",
+            store_hash=storing.identity.hash if storing else "",
         )  # fmt: skip
+        writer = stack.enter_context(storing.open()) if storing else None
         _open_books(out, began, names)
-        summary = Planner(book.rows, identity, out, force, retry_failed).summary(sources, names)
-        summary.troubles = troubles
+        summary = plan(book.rows)
         for row in summary.refreshed:
             book.append(row)
         if summary.planned:
             Runner(
-                summary=summary, manifest=book, devices=[CpuDevice(recogniser, threads, batch_frames, None)],
-                finisher=Finisher(out, identity, options, recogniser.plan.frame_period), plans=plans,
+                summary=summary, manifest=book, devices=[CpuDevice(recogniser, threads, batch_frames, keep)],
+                plans=plans,
+                finisher=Finisher(out, identity, options, recogniser.plan.frame_period, writer, began.store_hash),
                 extract=extract, quality=quality, workers=min(jobs, len(summary.planned)), threads=threads,
                 timeout=timeout, memory_limit=memory_limit, fail_fast=fail_fast,
                 progress="auto" if progress else "none",
             ).run()  # fmt: skip
+        if writer and not summary.stopped_early:
+            writer.seal()
     return summary
 
 

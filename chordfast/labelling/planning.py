@@ -12,9 +12,9 @@ from pathlib import Path
 from ..errors import UsageError
 from ..files import sha256_file
 from . import manifest
+from .finishing import Identity
 from .manifest import Row
 from .paths import Source
-from .runner import Identity
 from .summary import Job, Summary
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from . import manifest, record
+from .finishing import Identity
 from .manifest import OUTCOMES, Row
 from .paths import collect, output_names
 from .planning import Planner
 from .record import RunRecord
-from .runner import Identity
 from .shards import Shard, array_list, shard_of
+from .storing import stored_songs
 from .summary import Job
 
 SCRIPT = "label.sbatch"  # where `chordfast slurm label` puts the job's script
@@ -173,7 +174,9 @@ def status(
         troubles = []
     everything.update((source.key, source) for source in sources)
     names = output_names(sorted(everything), known.formats, taken=(record.NAME,))
-    summary = Planner(manifest.read_all(out), Identity(**known.identity), out).summary(sources, names)
+    stored = stored_songs(known.store, known.store_hash) if known.store else None
+    planner = Planner(manifest.read_all(out), Identity(**known.identity), out, store=known.store_hash, stored=stored)
+    summary = planner.summary(sources, names)
     count = known.num_shards
     books = manifest.files(out)
     whole = Part(running=manifest.held(books[""]) if "" in books else False)
