@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .exporting import FORMATS, export
-from .identity import StoreIdentity
+from .identity import POSTERIORS, StoreIdentity
 from .index import require_pyarrow
 from .layout import writers
 from .reader import Store
@@ -16,6 +16,7 @@ __all__ = [
     "FORMATS",
     "NO_AGREEMENT",
     "OUTCOMES",
+    "POSTERIORS",
     "SHARD_BYTES",
     "Damage",
     "Row",

@@ -18,6 +18,9 @@ FORMAT = "chordfast-store"
 VERSION = 1
 FLOOR = 1e-12
 """Probabilities are not told apart below this one: log-probabilities end at ln 1e-12 = -27.6."""
+POSTERIORS = ("topk", "full8", "full", "none")
+STEP = -math.log(FLOOR) / 255
+"""From one value of a "full8" log-probability to the next: 0.108, so that ln p is kept to 0.054."""
 
 _WORDS = {
     "plan": "a feature plan of",
@@ -39,7 +42,8 @@ class StoreIdentity:
     transform is told apart). features_hash: plan and resampling quality together. teacher: its name ("" for a store of
     features alone), teacher_hash: SHA-256 of its weights; classes: length of a posterior. options_hash: of the
     decoding options. posteriors: "topk" keeps the ``top`` likeliest classes of a frame and the mass of the others,
-    "full" all, "none" only the likeliest class and its confidence. kd_temperature: of ``kd_confidence``.
+    "full8" all in a byte each (ln p in steps of ``STEP``), "full" all, "none" only the likeliest class and its
+    confidence. kd_temperature: of ``kd_confidence``.
     UsageError when a value is impossible.
     """
 
@@ -49,7 +53,7 @@ class StoreIdentity:
     teacher_hash: str = ""
     classes: int = 170
     options_hash: str = ""
-    posteriors: Literal["topk", "full", "none"] = "topk"
+    posteriors: Literal["topk", "full", "full8", "none"] = "topk"
     top: int = 8
     kd_temperature: float = 3.0
     plan_hash: str = ""
@@ -57,8 +61,8 @@ class StoreIdentity:
     def __post_init__(self) -> None:
         if not 2 <= self.classes <= 0x7FFF:
             raise UsageError(f"store: {self.classes} classes; give a number from 2 to 32767")
-        if self.posteriors not in ("topk", "full", "none"):
-            raise UsageError(f"store: posteriors are {self.posteriors!r}; choose topk, full or none")
+        if self.posteriors not in POSTERIORS:
+            raise UsageError(f"store: posteriors are {self.posteriors!r}; choose from {', '.join(POSTERIORS)}")
         if self.posteriors == "topk" and not 1 <= self.top < self.classes:
             raise UsageError(f"store: top {self.top} of {self.classes} classes; give 1 ... {self.classes - 1}, or full")
         if not (math.isfinite(self.kd_temperature) and self.kd_temperature > 0):
@@ -118,6 +122,8 @@ class StoreIdentity:
                 found.update(top_class=(i16, (self.top,)), top_log_probability=(f16, (self.top,)))
             elif self.posteriors == "full":
                 found["log_probability"] = (f16, (self.classes,))
+            if self.posteriors == "full8":
+                found["log_probability"] = (np.dtype("u1"), (self.classes,))
             found["agreement"] = (np.dtype("u1"), ())
         return found
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..errors import StoreError, UsageError
 from ..ops.feature_plan import FeaturePlan
-from .identity import FLOOR, Array, StoreIdentity
+from .identity import FLOOR, STEP, Array, StoreIdentity
 from .layout import Layout, newest, scan
 from .record import NO_AGREEMENT, Row
 from .tensors import Mapped
@@ -92,7 +92,7 @@ class Store:
                     "or label its music again"
                 )
         if logits and (not mine.teacher or mine.posteriors == "none"):
-            raise StoreError(f"{where} was made without posteriors; label its music again with topk or full ones")
+            raise StoreError(f"{where} was made without posteriors; label its music again with full or topk ones")
         return self
 
     def array(self, song: Song, name: str, start: int = 0, stop: int | None = None) -> Array:
@@ -124,10 +124,13 @@ class Store:
     def teacher_logits(self, song: Song, start: int = 0, stop: int | None = None) -> npt.NDArray[np.float32]:
         """Log-probabilities of the teacher, float32 [n, classes]; their softmax is the stored distribution.
 
-        From "topk" the classes that were not kept share the remaining mass equally. Nothing is below ln 1e-12.
+        From "topk" the classes that were not kept share the remaining mass equally; from "full8" values are right to
+        0.054. Nothing is below ln 1e-12.
         StoreError when the store was made without posteriors.
         """
         self.require(logits=True)
+        if self.identity.posteriors == "full8":
+            return self._view(song, "log_probability", start, stop) * np.float32(-STEP)
         if self.identity.posteriors == "full":
             return self._view(song, "log_probability", start, stop).astype(np.float32)
         names = ("top_class", "top_log_probability", "rest")

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 
 from ..errors import StoreError
-from .identity import FLOOR, Array, StoreIdentity
+from .identity import FLOOR, STEP, Array, StoreIdentity
 
 OUTCOMES = ("ok", "truncated", "silent", "too_short", "unreadable", "crashed", "timeout")
 WITH_FRAMES = frozenset({"ok", "truncated"})
 NO_AGREEMENT = 255
 """Value of ``agreement`` for songs without one that lie in a shard with others that have one."""
 
+_BLOCK = 256  # frames worked on at once: temporaries stay in the cache
 _SLACK = 2  # frames by which the posteriors of another feature plan may be longer or shorter
 
 
@@ -124,7 +125,9 @@ def _reduce(record: SongRecord, identity: StoreIdentity) -> dict[str, Array]:
     frames = min(len(features), len(posteriors))
     if max(len(features), len(posteriors)) - frames > _SLACK:
         raise ValueError(f"{len(features)} frames of features but {len(posteriors)} of posteriors")
-    arrays = {"features": features[:frames], **_distribution(posteriors[:frames], identity)}
+    blocks = [_distribution(posteriors[i : i + _BLOCK], identity) for i in range(0, max(frames, 1), _BLOCK)]
+    arrays = {name: np.concatenate([block[name] for block in blocks])[:frames] for name in blocks[0]}
+    arrays["features"] = features[:frames]
     if record.agreement is not None:
         arrays["agreement"] = _agreement(record.agreement, len(posteriors))[:frames]
     return {name: arrays[name] for name in identity.arrays() if name in arrays}
@@ -134,10 +137,12 @@ def _features(features: Array | None, identity: StoreIdentity) -> Array:
     if features is None or features.ndim != 2 or features.shape[1] != identity.plan.n_bins:
         shape = None if features is None else features.shape
         raise ValueError(f"features have shape {shape}, the store's plan has {identity.plan.n_bins} bins")
+    narrow = np.empty(features.shape, "<f2")
     with np.errstate(over="ignore", invalid="ignore"):
-        narrow = features.astype("<f2", order="C")
-    if not np.isfinite(narrow).all():
-        raise ValueError("features are not finite, or too large for 16 bits")
+        for i in range(0, len(narrow), _BLOCK):
+            narrow[i : i + _BLOCK] = features[i : i + _BLOCK]
+            if not np.isfinite(narrow[i : i + _BLOCK]).all():
+                raise ValueError("features are not finite, or too large for 16 bits")
     return narrow
 
 
@@ -165,6 +170,8 @@ def _distribution(posteriors: Array, identity: StoreIdentity) -> dict[str, Array
     }
     if identity.posteriors == "full":
         found["log_probability"] = floored.astype("<f2")
+    elif identity.posteriors == "full8":
+        found["log_probability"] = np.rint(floored / np.float32(-STEP)).astype("u1")
     elif identity.posteriors == "topk":
         best = _top(p, identity.top)
         found["top_class"] = best.astype("<i2")

@@ -97,9 +97,9 @@ class StoreWriter:
     def add(self, record: SongRecord) -> Row:
         """Store a song; it survives any end of the process once this has returned.
 
-        A song that is there already is superseded, unless nothing about it differs: then nothing is written. Not for
-        several threads at once. StoreError when the record does not fit the store (then nothing is written), or the
-        disk is full.
+        A song that is there already is superseded, unless nothing about it differs: then nothing is written. Several
+        threads may add different songs at once, so that their waits for the disk overlap. StoreError when the record
+        does not fit the store (then nothing is written), or the disk is full.
         """
         with stage("store"):
             arrays = reduce(record, self.identity)

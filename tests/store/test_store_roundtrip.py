@@ -86,6 +86,10 @@ def test_full_posteriors_and_none(tmp_path: Path) -> None:
     fill(tmp_path / "full", [record], seal=False, identity=identity(posteriors="full"))
     logits = Store(tmp_path / "full").teacher_logits(record.id, 10, 20)
     np.testing.assert_allclose(logits, np.log(np.maximum(record.posteriors[10:20], 1e-12)), rtol=2**-11)
+    fill(tmp_path / "full8", [record], seal=False, identity=identity(posteriors="full8"))
+    logits = Store(tmp_path / "full8").teacher_logits(record.id, 10, 20)
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, np.log(np.maximum(record.posteriors[10:20], 1e-12)), atol=0.0543)
     fill(tmp_path / "none", [record], seal=False, identity=identity(posteriors="none"))
     store = Store(tmp_path / "none")
     np.testing.assert_array_equal(store.target(0), record.posteriors.argmax(axis=1))

@@ -6,6 +6,7 @@ import errno
 import multiprocessing
 import pickle
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,17 @@ def test_the_order_of_songs_does_not_matter(tmp_path: Path) -> None:
     rows = Store(tmp_path / "a").rows
     by_shard = {row.shard: sum(r.frames for r in rows if r.shard == row.shard) for row in rows}
     assert max(by_shard.values()) * identity().frame_bytes() <= 100_000
+
+
+@needs_pyarrow
+def test_songs_added_by_threads(tmp_path: Path) -> None:
+    records = [song(i) for i in range(24)]
+    fill(tmp_path / "a", records)
+    with StoreWriter(tmp_path / "b", identity()) as writer, ThreadPoolExecutor(6) as pool:
+        rows = list(pool.map(writer.add, records))
+        writer.seal()
+    assert [row.id for row in rows] == [record.id for record in records]
+    assert contents(tmp_path / "b") == contents(tmp_path / "a")
 
 
 def write_and_seal(path: Path, name: str, numbers: range) -> None:
@@ -162,7 +174,7 @@ def test_what_a_reader_requires(tmp_path: Path) -> None:
         ({"teacher_hash": "d"}, "instead of d; name another store"),
         ({"classes": 25}, "has classes 170 instead of 25"),
         ({"features_hash": "0"}, "has features_hash ffffffffffffffff instead of 0"),
-        ({"logits": True}, "was made without posteriors; label its music again with topk or full ones"),
+        ({"logits": True}, "was made without posteriors; label its music again with full or topk ones"),
     ]:
         with pytest.raises(StoreError, match=said):
             store.require(**wanted)  # type: ignore[arg-type]
