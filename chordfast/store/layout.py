@@ -45,7 +45,8 @@ def writers(path: str | os.PathLike[str]) -> list[str]:
     """The writers with songs that are not sealed yet, sorted; StoreError when ``path`` is no store."""
     layout = Layout(Path(path))
     layout.read_identity()
-    return sorted(folder.name for folder in (layout.root / PARTS).glob("*") if any(folder.glob("*/*.safetensors")))
+    folders = listed(layout.root / PARTS)
+    return [folder.name for folder in folders if any(listed(inner, ".safetensors") for inner in listed(folder))]
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,15 @@ class Layout:
         return StoreIdentity.from_json(data, str(self.identity))
 
 
+def listed(folder: Path, suffix: str = "") -> list[Path]:
+    """What lies in a folder, sorted; nothing where the folder has gone, as a part's does when it is sealed."""
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [folder / name for name in sorted(names) if name.endswith(suffix) and not name.startswith(".")]
+
+
 def read_part(path: Path) -> Row:
     """The row inside a part; StoreError when the file is damaged, FileNotFoundError when it is gone."""
     mapped = Mapped(path)
@@ -107,7 +117,8 @@ def scan(layout: Layout, identity: StoreIdentity, problem: Problem | None = None
     """
     # Parts before indexes: a song that is sealed meanwhile is found in both, never in neither.
     parts = []
-    for path in sorted(layout.root.glob(f"{PARTS}/*/*/*.safetensors")):
+    writers = listed(layout.root / PARTS)
+    for path in (path for writer in writers for folder in listed(writer) for path in listed(folder, ".safetensors")):
         try:
             row = read_part(path)
             if path != layout.part(row.writer, row.id) or row.shard:
@@ -119,7 +130,7 @@ def scan(layout: Layout, identity: StoreIdentity, problem: Problem | None = None
             continue
         parts.append(row)
     rows: list[Row] = []
-    for path in sorted(layout.root.glob(f"{INDEX}/*.parquet")):
+    for path in listed(layout.root / INDEX, ".parquet"):
         try:
             rows += index.read(path, identity)[0]
         except StoreError as error:

@@ -53,6 +53,7 @@ class StoreWriter:
             identity = self.layout.read_identity()
         for name in (PARTS, SHARDS, INDEX, LOCKS):
             (self.layout.root / name).mkdir(parents=True, exist_ok=True)
+        sync_folder(self.layout.root)
         self._lock = open(self.layout.lock(self.writer), "ab")  # noqa: SIM115 - held as long as the writer
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -120,7 +121,9 @@ class StoreWriter:
                 return present
             path = self.layout.part(self.writer, record.id)
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                if not path.parent.is_dir():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    sync_folder(path.parent.parent)
                 atomic_write(path, tensors.encode(arrays, {ROW: row.to_json(), "identity": self.identity.hash}))
                 sync_folder(path.parent)
             except OSError as error:
