@@ -41,6 +41,15 @@ class Ensemble:
         self.hash = hashlib.sha256("".join(member.hash for member in members).encode()).hexdigest()
         self.boundary = float(np.mean([member.boundary for member in members]))
 
+    def on(self, device: Any, precision: str = "fp32") -> Ensemble:
+        """The same ensemble with every member on another device; UsageError when one has no way of getting there."""
+        moved: list[Recogniser] = []
+        for member in self.members:
+            if not hasattr(member, "on"):
+                raise UsageError(f"{self.name}: {member.name} is computed on the CPU in fp32 only; leave it out there")
+            moved.append(member.on(device, precision))
+        return Ensemble(moved)
+
     def posteriors(self, features: list[Any]) -> list[np.ndarray]:
         """Per song a tuple of arrays in the order of ``plans`` (of a single plan, the array) -> float32 [T_i, 170]."""
         return self.recognise(features).posteriors

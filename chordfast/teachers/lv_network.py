@@ -32,6 +32,7 @@ class _Convolution(nn.Module):
         kernel = torch.from_numpy(np.array(weight, np.float32))
         self.register_buffer("weight", kernel.contiguous(memory_format=torch.channels_last))
         self.pool, self.pad = pool, pad
+        self.dtype = torch.float32
 
     def forward(self, x: Tensor, before: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """x [T, bins, in], as the last convolution left it, and what ``before`` it is still multiplied by and added to
@@ -42,14 +43,17 @@ class _Convolution(nn.Module):
         out = x.new_empty(frames, bins // self.pool, width)
         total = torch.zeros(2, width, dtype=torch.float64, device=x.device)
         slab = frames if x.is_cuda else _SLAB
+        weight = self.weight.to(self.dtype)
         for begin in range(0, frames, slab):
             end = min(begin + slab, frames)
             part = x[max(begin - 1, 0) : end + 1]
             if before is not None:
                 part = F.selu(torch.addcmul(before[1], part, before[0]), inplace=True)
-            # The zeros beyond the song's ends come after the norm.
-            part = F.pad(part, (0, 0, 0, 0, int(begin == 0), int(end == frames)))
-            found = F.conv2d(part.permute(2, 0, 1)[None], self.weight, padding=(0, self.pad))[0].permute(1, 2, 0)
+            part = part.to(self.dtype)
+            if begin == 0 or end == frames:  # the zeros beyond the song's ends come after the norm
+                part = F.pad(part, (0, 0, 0, 0, int(begin == 0), int(end == frames)))
+            found = F.conv2d(part.permute(2, 0, 1)[None], weight, padding=(0, self.pad))[0].permute(1, 2, 0)
+            found = found.float()
             flat = found.reshape(-1, width)
             total[0] += flat.sum(0)
             total[1] += (flat * flat).sum(0)
@@ -84,6 +88,12 @@ class LvNetwork(nn.Module):
         self.recurrent.load_state_dict({k.removeprefix("lstm1."): v for k, v in states.items() if "lstm1." in k})
         self.last = nn.Linear(2 * HIDDEN, sum(HEADS.values()))
         self.last.load_state_dict({"weight": states["final_fc1.weight"], "bias": states["final_fc1.bias"]})
+
+    def in_precision(self, precision: str) -> LvNetwork:
+        """Convolve in "fp32" or "bf16" from now on (sums, norms and the recurrent layer stay in fp32); itself."""
+        for convolution in self.convolutions:
+            convolution.dtype = torch.bfloat16 if precision == "bf16" else torch.float32  # type: ignore[assignment]
+        return self
 
     def forward(self, songs: Sequence[Tensor]) -> list[Tensor]:
         """Whole songs [T_i, 252] of linear magnitudes -> [T_i, 100], the heads' probabilities side by side.

@@ -56,12 +56,13 @@ class Windowed:
     def on(self, device: str | torch.device, precision: str = "fp32") -> Windowed:
         """The same recogniser on another device; precision "fp32", or "bf16" for the network's matrix products.
 
-        UsageError for another precision.
+        In bf16 the name says so, because the labels may differ. UsageError for another precision.
         """
         if precision not in ("fp32", "bf16"):
             raise UsageError(f"precision is {precision!r}; use 'fp32' or 'bf16'")
         other = copy.copy(self)
         other.device, other.precision = torch.device(device), precision
+        other.name = self.name.removesuffix(" (bf16)") + (" (bf16)" if precision == "bf16" else "")
         if other.device != self.device:
             other.model = copy.deepcopy(self.model).to(other.device)
         return other

@@ -61,6 +61,8 @@ def test_bf16_is_near_fp32(network: Windowed) -> None:
     given = songs(144)
     half = network.on("cpu", "bf16")
     assert half.hash == network.hash
+    assert half.on("cpu", "bf16").name == f"{network.name} (bf16)"
+    assert half.on("cpu").name == network.name
     for one, other in zip(half.posteriors(given), network.posteriors(given), strict=True):
         assert 0 < np.abs(one - other).max() < 5e-3
         np.testing.assert_allclose(one.sum(axis=1), 1, atol=1e-5)

@@ -111,6 +111,17 @@ def test_what_cannot_be_combined() -> None:
         Ensemble([Fake("a", []), Fake("b", [], FeaturePlan(hop=1024))])
 
 
+def test_another_device() -> None:
+    class Moving(Fake):
+        def on(self, device: str, precision: str) -> Fake:
+            return Fake(f"{self.name} on {device} in {precision}", self.answers)
+
+    moved = Ensemble([Moving("a", [[1]]), Moving("b", [[1]])]).on("cpu", "bf16")
+    assert moved.name == "a on cpu in bf16+b on cpu in bf16"
+    with pytest.raises(UsageError, match=r"a\+b: b is computed on the CPU in fp32 only; leave it out there"):
+        Ensemble([Moving("a", [[1]]), Fake("b", [[1]])]).on("cuda:0")
+
+
 def test_real_members_by_name_and_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHORDFAST_CACHE", str(tmp_path / "cache"))
     monkeypatch.setitem(REGISTRY, "crema", crema_fakes.fake_entry())
