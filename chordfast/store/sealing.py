@@ -14,10 +14,12 @@ import numpy as np
 
 from ..errors import StoreError
 from . import index, tensors
-from .identity import StoreIdentity
+from .identity import Array, StoreIdentity
 from .layout import Layout, shard_name, shard_number
 from .record import NO_AGREEMENT, Row, frame_bytes
 from .tensors import Mapped
+
+_SONGS = 1 << 14  # in a shard; each is mapped while the shard is written, and a process may map 65530 files
 
 
 def seal(
@@ -52,7 +54,7 @@ def groups(rows: list[Row], identity: StoreIdentity, shard_bytes: int) -> Iterat
     size = 0
     for row in rows:
         more = row.frames * frame_bytes(row, identity)
-        if group and size + more > shard_bytes:
+        if group and (size + more > shard_bytes or len(group) == _SONGS):
             yield group
             group, size = [], 0
         group.append(row)
@@ -71,24 +73,24 @@ def _write(layout: Layout, identity: StoreIdentity, name: str, rows: list[Row]) 
     }
     head = tensors.header(arrays, {"identity": identity.hash, "shard": name})
     shard = layout.shard(name)
+    songs = {row.id: _checked(layout.part(row.writer, row.id), row) for row in rows if row.crc}
     with _replacing(shard) as out:
         out.write(head)
         for array in arrays:
             for row in rows:
-                out.write(_bytes(layout.part(row.writer, row.id), array, row))
+                out.write(songs[row.id][array] if array in row.crc else bytes([NO_AGREEMENT]) * row.frames)
     with _replacing(layout.index(name)) as out:
         out.write(index.encode(placed, identity, name, shard.stat().st_size))
     return placed
 
 
-def _bytes(part: Path, array: str, row: Row) -> bytes:
-    """The bytes of one array of a part, checked; of the filling value where the song has no agreement."""
-    if array not in row.crc:
-        return bytes([NO_AGREEMENT]) * row.frames
-    values = Mapped(part).arrays.get(array)
-    if values is None or len(values) != row.frames or zlib.crc32(data := values.tobytes()) != row.crc[array]:
-        raise StoreError(f"{part} is damaged ({array} of song {row.id}); delete it and label this song again")
-    return data
+def _checked(part: Path, row: Row) -> dict[str, Array]:
+    """The arrays of a part, whose checksums are right."""
+    arrays = Mapped(part).arrays
+    for name, crc in row.crc.items():
+        if name not in arrays or len(arrays[name]) != row.frames or zlib.crc32(arrays[name].data) != crc:
+            raise StoreError(f"{part} is damaged ({name} of song {row.id}); delete it and label this song again")
+    return arrays
 
 
 @contextlib.contextmanager

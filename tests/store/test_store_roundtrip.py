@@ -147,3 +147,26 @@ def test_frames_of_another_plan_may_differ_by_two(tmp_path: Path) -> None:
     with StoreWriter(tmp_path, identity()) as writer:
         assert writer.add(song(0, 30, posteriors=posteriors(1, 31))).frames == 30
         assert writer.add(song(1, 30, posteriors=posteriors(1, 28))).frames == 28
+
+
+@needs_pyarrow
+def test_songs_without_a_frame(tmp_path: Path) -> None:
+    fill(tmp_path, [failed("x.mp3"), song(0, 0, id="0.mp3", agreement=np.zeros(0))])
+    store = Store(tmp_path)
+    assert [(row.frames, row.shard, row.confidence) for row in store.rows] == [(0, "0-00000", None)] * 2
+    for position in (0, 1):
+        assert store.features(position).shape == (0, 144)
+        assert store.teacher_logits(position).shape == (0, 170)
+    assert store.read_windows([0, 1], [0, 0], 5)["valid"].tolist() == [0, 0]
+    assert store.verify() == []
+
+
+@needs_pyarrow
+def test_only_some_songs_have_agreement(tmp_path: Path) -> None:
+    fill(tmp_path, [song(0, 4, agreement=np.array([0, 1, 2, 254])), song(1, 3), failed("x.mp3")])
+    store = Store(tmp_path)
+    assert store.agreement(song(0).id).tolist() == [0, 1, 2, 254]  # type: ignore[union-attr]
+    assert store.agreement(song(1).id) is None
+    assert store.agreement("x.mp3") is None
+    assert store.array(song(1).id, "agreement").tolist() == [255] * 3
+    assert store.verify() == []
