@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import selectors
 import sys
 import time
 from collections.abc import Callable
@@ -31,6 +32,7 @@ class CpuDevice:
 
     name = "cpu"
     pcm = False
+    failed = ""
 
     def __init__(self, recogniser: Recogniser, threads: int, batch_frames: int, keep: int | None) -> None:
         """``keep``: position of the plan whose features go on to the store."""
@@ -46,7 +48,7 @@ class CpuDevice:
         self._since = 0.0
         self._torch_threads: int | None = None
 
-    def start(self, done: Callable[[Finished], None], wake: Callable[[], None]) -> None:
+    def start(self, done: Callable[[Finished], None], wake: Callable[[], None], _: selectors.BaseSelector) -> None:
         self._done, self._wake = done, wake
         self._pool = ThreadPoolExecutor(self._threads, "model")
         # One thread an operator: batches are the parallelism, and threads that wait for each other spin.

@@ -6,6 +6,7 @@ while it is being decoded; one without is given whole songs of features.
 
 from __future__ import annotations
 
+import selectors
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -37,8 +38,16 @@ class Device(Protocol):
     outstanding: float
     """Seconds of audio it has been given and not finished."""
 
-    def start(self, done: Callable[[Finished], None], wake: Callable[[], None]) -> None:
-        """Begin. ``done`` takes each finished song, from any thread; ``wake`` makes the main thread come round."""
+    failed: str
+    """Why it takes no more songs for good, "" while it does."""
+
+    def start(
+        self, done: Callable[[Finished], None], wake: Callable[[], None], selector: selectors.BaseSelector
+    ) -> None:  # fmt: skip
+        """Begin. ``done`` takes each finished song, from any thread; ``wake`` makes the main thread come round.
+
+        A device with a socket registers itself with ``selector``; its ``listen`` is called when there is a message.
+        """
 
     def room(self) -> bool:
         """Whether it wants another song now."""

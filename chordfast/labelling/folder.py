@@ -14,8 +14,7 @@ from ..errors import UsageError
 from ..features import extract_song, features_hash
 from ..features.extraction import check_quality
 from ..files import sweep_temporaries
-from . import manifest, recognise, record
-from .cpu_device import CpuDevice
+from . import manifest, on_device, recognise, record
 from .finishing import Finisher, Identity
 from .manifest import Manifest, Row
 from .paths import base_folder, check_formats, collect, output_names
@@ -28,6 +27,7 @@ from .summary import OutputError, Summary
 
 if TYPE_CHECKING:
     from ..teachers import Recogniser
+    from .devices import Device
 
 TIMEOUT = 600.0
 MEMORY_LIMIT = 8 << 30
@@ -54,7 +54,10 @@ def label_folder(
     retry_failed: bool = False,
     fail_fast: bool = False,
     dry_run: bool = False,
-    progress: bool = False,
+    progress: bool | str = False,
+    device: str | Sequence[Device] | None = None,
+    gpus: int | None = None,
+    precision: str = "fp32",
     store: str | os.PathLike[str] | None = None,
     store_posteriors: str = "topk",
     top: int = 8,
@@ -79,7 +82,10 @@ def label_folder(
         timeout: seconds a file may take in a worker; memory_limit: bytes of address space of a worker.
         batch_frames: frames the model sees at once (a longer song goes alone).
         force: redo everything; retry_failed: redo what failed before; fail_fast: stop at the first failure.
-        dry_run: only plan; progress: report on stderr.
+        dry_run: only plan; progress: report on stderr, True or "rich", "json" (an object a line) or "plain".
+        device: "cpu", "cuda" or "cuda:N"; gpus: that many GPUs from cuda:0 on, a process each, which compute features
+            and model of whole batches; "cpu-process" is the same without a GPU. Devices of one's own may be given.
+        precision: "fp32", or "bf16" for the matrix products of models that can; labels of the two are told apart.
         store: folder of a `chordfast.store` that gets BTC's features and the model's posteriors of every recording;
             store_posteriors: "topk" (the ``top`` likeliest classes of a frame), "full" or "none".
         num_shards, shard: take only shard number ``shard`` (from 0) of ``num_shards``, by a hash of the path; other
@@ -108,6 +114,8 @@ def label_folder(
     sources, troubles = collect(named, listed, root)
     out = Path(out)
     recogniser = recognise.find_recogniser(model, offline)
+    devices = on_device.device_names(device, gpus) if device is None or isinstance(device, str) else list(device)
+    recogniser = on_device.recogniser_on(recogniser, "cpu", precision)
     options = (options or DecodingOptions()).for_model(getattr(recogniser, "boundary", 0.0))
     asked = features_hash(recognise.plans_for(recogniser), quality)
     identity = Identity(recogniser.name, recogniser.hash, asked, options_hash(options))
@@ -143,12 +151,15 @@ def label_folder(
             book.append(row)
         if summary.planned:
             Runner(
-                summary=summary, manifest=book, devices=[CpuDevice(recogniser, threads, batch_frames, keep)],
-                plans=plans,
+                summary=summary, manifest=book, plans=plans,
+                devices=on_device.make_devices(
+                    devices, recogniser, precision, plans=plans, keep=keep, quality=quality, threads=threads,
+                    batch_frames=batch_frames,
+                ),
                 finisher=Finisher(out, identity, options, recogniser.plan.frame_period, writer, began.store_hash),
                 extract=extract, quality=quality, workers=min(jobs, len(summary.planned)), threads=threads,
                 timeout=timeout, memory_limit=memory_limit, fail_fast=fail_fast,
-                progress="auto" if progress else "none",
+                progress=progress,
             ).run()  # fmt: skip
         if writer and not summary.stopped_early:
             writer.seal()

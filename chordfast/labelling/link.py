@@ -109,7 +109,9 @@ class Producer:
         send(self.channel, kind, json.dumps(body).encode("ascii") if isinstance(body, dict) else body)
 
     def _listen(self) -> None:
-        message = receive(self.channel)
+        self._understand(receive(self.channel))
+
+    def _understand(self, message: bytes) -> None:
         if message[:1] == FREED:
             self._cursor.free_oldest(FREED_FORM.unpack(message[1:])[0])
         else:

@@ -63,6 +63,7 @@ class Child:
             raise ChordfastError(f"cannot start a {self.what}: {error.strerror}; {hint}") from error
         self.ready = False
         self.closed = False
+        self.owed = 0
         self.started = time.monotonic()
 
     def tell(self, *parts: bytes) -> None:
@@ -86,8 +87,19 @@ class Child:
 
     def free(self, number: int) -> None:
         """Let the process have the room of a block again."""
-        if count := self.cursor.free(number):
-            self.tell(link.FREED, link.FREED_FORM.pack(count))
+        self.owed += self.cursor.free(number)
+        self.settle()
+
+    def settle(self) -> None:
+        """Tell the process of blocks that are free; while it does not read, that waits for another call."""
+        if self.owed and not self.closed:
+            try:
+                self.channel.sendmsg([link.FREED, link.FREED_FORM.pack(self.owed)], (), socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except OSError:
+                pass  # it has gone, as the next `hear` will show
+            self.owed = 0
 
     def take(self, rows: int, room: int, width: int, dtype: Any) -> np.ndarray:
         """A copy of the next block, of ``room`` rows, as [rows, width]."""

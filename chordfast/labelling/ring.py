@@ -7,6 +7,7 @@ bounds. The memory is sealed against shrinking, so that reading it cannot fault 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import mmap
 import os
@@ -87,3 +88,5 @@ class Memory:
             os.close(self.descriptor)
             self.descriptor = -1
             self.view = memoryview(b"")
+            with contextlib.suppress(BufferError):  # of such arrays
+                self._map.close()

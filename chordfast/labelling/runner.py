@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import ChordfastError
 from .devices import Device, Task
 from .finishing import Finished, Finisher, Identity
 from .manifest import Manifest, Row
@@ -55,7 +56,7 @@ class Runner:
     timeout: float | None
     memory_limit: int | None
     fail_fast: bool
-    progress: str
+    progress: bool | str
 
     def run(self) -> None:
         """Label every planned job; LabellingInterrupted after Ctrl-C or SIGTERM, OutputError when writing fails."""
@@ -107,7 +108,7 @@ class Runner:
             stack.callback(self._end_writing)
             for device in self.devices:
                 stack.callback(device.close)
-                device.start(self._hand_over if device.pcm else self._finish, self._wake)
+                device.start(self._hand_over if device.pcm else self._finish, self._wake, self._selector)
             stack.callback(self._pool.close)
             for worker in self._pool.workers:
                 self._listen(worker)
@@ -132,6 +133,8 @@ class Runner:
         for device in self.devices:
             for task in device.advance(last):
                 self._again(task)
+        if all(device.failed for device in self.devices):
+            raise ChordfastError(f"no device is left; the last one ended so: {self.devices[-1].failed}")
         self._book_rows()
         under_way = self._writing or any(not device.settled() for device in self.devices)
         return last and not self._waiting and not under_way
@@ -139,11 +142,13 @@ class Runner:
     def _hear_all(self) -> None:
         room = self._pcm or self.devices[0].room()
         for key, _ in (self._selector if room else self._quiet).select(_TICK):
-            if key.data is not None:
+            if isinstance(key.data, Worker):
                 self._hear(key.data)
-                continue
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._wake_in, 1 << 16)
+            elif key.data is not None:
+                key.data.listen()
+            else:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake_in, 1 << 16)
 
     def _pass_on_stalled(self) -> None:
         for worker, lease in list(self._stalled.items()):
@@ -156,6 +161,8 @@ class Runner:
         now = time.monotonic()
         if now - self._looked > _TICK:
             self._looked = now
+            for worker in self._pool.workers:
+                worker.settle()
             for worker in self._pool.overdue():
                 self._late(worker)
             self._progress.tick()

@@ -22,7 +22,7 @@ from .ring import Cursor
 # One thread a worker: the processes are the parallelism.
 _ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "CHORDFAST_THREADS"), "1")
 FEATURE_RING = 8 << 20  # bytes; a unit of features takes some 1 MB
-PCM_RING = 64 << 20  # bytes; a unit of stereo in 16 bits takes some 10 MB
+PCM_RING = 32 << 20  # bytes; half a minute of stereo in 16 bits takes some 5 MB
 
 
 @dataclass
