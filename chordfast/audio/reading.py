@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AudioError
@@ -16,6 +17,8 @@ from .containers import Container
 BLOCK_FRAMES = 1 << 17
 MAX_CHANNELS = 8
 MIN_RATE, MAX_RATE = 1000, 768_000
+LOUDEST = np.float32(2.0**33)
+"""Floating-point samples beyond this are no audio, whatever the scale: damage. 2^31 is that of 32-bit integers."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,10 @@ class AudioReader:
     """One open recording: a context manager, and an iterator over its blocks, once.
 
     Blocks are [n, channels], n up to 2^17 (the last one shorter): int16 where the file holds integers of at most
-    16 bits, float32 with full scale 1 otherwise. After the last block ``frames_read`` is final, and ``truncated``
-    tells whether the end of the recording is missing: decoding failed in the middle, or fewer frames came than the
-    header promised; ``note`` then says why. AudioError when decoding fails before the first sample.
+    16 bits, float32 with full scale 1 otherwise, NaN where it would be beyond 2^33. After the last block
+    ``frames_read`` is final, and ``truncated`` tells whether the end of the recording is missing: decoding failed in
+    the middle, or fewer frames came than the header promised; ``note`` then says why. AudioError when decoding fails
+    before the first sample.
     """
 
     info: AudioInfo
@@ -90,7 +94,7 @@ class AudioReader:
         try:
             for block in self._decode():
                 self.frames_read += len(block)
-                yield block
+                yield _without_absurd(block)
         except DecodeError as error:
             if not self.frames_read:
                 raise AudioError(f"{self.path} cannot be decoded ({error}); is it damaged?") from error
@@ -102,6 +106,17 @@ class AudioReader:
     def _cut(self, why: str) -> None:
         self.truncated = True
         self.note = self.note or why
+
+
+def _without_absurd(block: NDArray[Any]) -> NDArray[Any]:
+    """The block with NaN for samples beyond `LOUDEST`, which would overflow in what follows."""
+    if block.dtype != np.float32:
+        return block
+    flat = block.reshape(-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.dot(flat, flat) < LOUDEST * LOUDEST:  # the usual case at the speed of memory; false for NaN too
+            return block
+    return np.where(np.isfinite(block) & (np.abs(block) > LOUDEST), np.float32(np.nan), block)
 
 
 class DecodeError(Exception):

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from audio_files import tones, write_av, write_sound
 
 from chordfast.audio import open_audio
 from chordfast.errors import AudioError
+from chordfast.features import extract_song
 
 
 def drain(path: Path):
@@ -156,3 +158,17 @@ def test_close_twice_and_after_an_error(tmp_path):
         refuse(path, "cannot be decoded")
     if before:
         assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("value", [2.0**34, -3e38, np.inf])
+def test_samples_that_cannot_be_audio(tmp_path, value):
+    samples = tones(5000, 2, 22050).astype(np.float32)
+    samples[1000, 1] = value
+    samples[2000] = 2.0**32  # loud, but possible: 32-bit integers as floats
+    soundfile.write(tmp_path / "a.wav", samples, 22050, subtype="FLOAT")
+    with open_audio(tmp_path / "a.wav") as reader:
+        (block,) = reader
+    assert np.flatnonzero(~np.isfinite(block)).tolist() == [2001]
+    samples[1000, 1] = block[1000, 1]
+    np.testing.assert_array_equal(block, samples)
+    assert extract_song(tmp_path / "a.wav").note == "1 non-finite samples replaced by 0"

@@ -61,7 +61,7 @@ shutil.move(out, out + ".whole")
 killed = 0
 while True:
     child = start(random.choice([1, 2]))
-    code = ends(child, random.uniform(0, whole / 2) if killed < int(kills) else 120)
+    code = ends(child, random.uniform(0, whole) if killed < int(kills) else 120)
     if code is None:
         try:
             os.killpg(child, signal.SIGKILL)
