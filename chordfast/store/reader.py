@@ -129,15 +129,22 @@ class Store:
         StoreError when the store was made without posteriors.
         """
         self.require(logits=True)
+        found = np.empty((len(self.features(song, start, stop)), self.identity.classes), np.float32)
+        self._fill_logits(song, start, stop, found)
+        return found
+
+    def _fill_logits(self, song: Song, start: int, stop: int | None, out: Array) -> None:
         if self.identity.posteriors == "full8":
-            return self._view(song, "log_probability", start, stop) * np.float32(-STEP)
+            np.multiply(self._view(song, "log_probability", start, stop), np.float32(-STEP), out=out)
+            return
         if self.identity.posteriors == "full":
-            return self._view(song, "log_probability", start, stop).astype(np.float32)
+            out[:] = self._view(song, "log_probability", start, stop)
+            return
         names = ("top_class", "top_log_probability", "rest")
         top_class, top_log, rest = (self._view(song, name, start, stop) for name in names)
         if not (top_class.view(np.uint16) < self.identity.classes).all():
             raise StoreError(f"{self.layout.file(self.row(song))} is damaged (a class); run chordfast store verify")
-        return expand(top_class, top_log, rest, self.identity.classes)
+        expand(top_class, top_log, rest, out)
 
     def read_windows(
         self,
@@ -176,7 +183,7 @@ class Store:
                 target[n:] = PADDING.get(name, 0)
             if logits:
                 target = out["teacher_logits"][i]
-                target[:n] = self.teacher_logits(int(positions[i]), start, start + n)
+                self._fill_logits(int(positions[i]), start, start + n, target[:n])
                 target[n:] = 0
         return out
 
@@ -272,9 +279,9 @@ def check_shapes(mapped: Mapped, identity: StoreIdentity, frames: int | None) ->
             raise StoreError(f"{mapped.path} is damaged (array {name[:40]}); run chordfast store verify")
 
 
-def expand(top_class: Array, top_log: Array, rest: Array, classes: int) -> npt.NDArray[np.float32]:
-    """Log-probabilities [n, classes] out of the top k [n, k] and the others' mass [n], spread equally."""
-    others = np.log(np.maximum(rest / np.float32(classes - top_class.shape[1]), np.float32(FLOOR)))
-    logits = np.repeat(others[:, None], classes, axis=1)
-    np.put_along_axis(logits, top_class.astype(np.int64), top_log.astype(np.float32), axis=1)
-    return logits
+def expand(top_class: Array, top_log: Array, rest: Array, out: Array) -> None:
+    """Fill out [n, classes] with log-probabilities: of the top k [n, k], and the others' mass [n] spread equally."""
+    frames, classes = out.shape
+    others = np.maximum(rest / np.float32(classes - top_class.shape[1]), np.float32(FLOOR))
+    out[:] = np.log(others)[:, None]
+    out[np.arange(frames)[:, None], top_class] = top_log
