@@ -20,6 +20,7 @@ from chordfast.errors import ChordfastError, UsageError
 COMMANDS = {
     "label": ("chordfast.cli.label", "Write the chords of recordings: files, folders, lists."),
     "train": ("chordfast.cli.train", "Train a student: stage 1, stage 2, from scratch."),
+    "distill": ("chordfast.cli.distill", "From recordings, some of them labelled, to an evaluated student."),
     "evaluate": ("chordfast.cli.evaluate", "Score labels, or a model, against references."),
     "convert": ("chordfast.cli.convert", "Convert label files between formats and chord dialects."),
     "models": ("chordfast.cli.models", "List, fetch, convert and describe model weights."),
