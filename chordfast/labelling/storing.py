@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 from ..errors import StoreError, UsageError
 from ..features import features_hash
 from ..ops.feature_plan import BTC, FeaturePlan
-from ..store import Store, StoreIdentity, StoreWriter, require_pyarrow
+from ..store import POSTERIORS, Store, StoreIdentity, StoreWriter, require_pyarrow
 from . import recognise
 from .shards import Shard
 
 if TYPE_CHECKING:
     from ..teachers import Recogniser
-
-POSTERIORS = ("topk", "full", "none")
 
 
 @dataclass(frozen=True)

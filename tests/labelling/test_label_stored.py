@@ -74,7 +74,7 @@ def test_a_store_of_another_kind_is_refused(songs: Path, tmp_path: Path) -> None
     for dry_run in (True, False):
         with pytest.raises(StoreError, match="number of top classes 8 instead of 5; give this run another folder"):
             run(songs, tmp_path / "out", store=tmp_path / "store", top=5, dry_run=dry_run)
-    with pytest.raises(UsageError, match="unknown kind of posteriors 'most'; choose from topk, full, none"):
+    with pytest.raises(UsageError, match="unknown kind of posteriors 'most'; choose from topk, full8, full, none"):
         run(songs, tmp_path / "out", store=tmp_path / "new", store_posteriors="most")
 
 
