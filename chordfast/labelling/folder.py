@@ -19,6 +19,7 @@ from .finishing import Finisher, Identity
 from .manifest import Manifest, Row
 from .paths import base_folder, check_formats, collect, output_names
 from .planning import Planner, spare_foreign_labels
+from .progress import check_mode
 from .record import RunRecord
 from .runner import Runner
 from .shards import Shard
@@ -105,6 +106,7 @@ def label_folder(
     formats = check_formats(formats)
     part = Shard.asked(num_shards, shard)
     check_quality(quality)
+    progress = check_mode(progress)
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     jobs, threads = (processors if count is None else count for count in (jobs, threads))
     if jobs < 1 or threads < 1 or batch_frames < 1 or (timeout is not None and timeout <= 0):

@@ -11,15 +11,22 @@ from .manifest import OUTCOMES, Row
 from .paths import Source
 from .use import Use
 
-STAGES = ("decode", "ingest", "cqt", "model", "labels")
+STAGES = ("hash", "decode", "ingest", "cqt", "ring", "model", "labels", "store", "books")
 STAGE_WORDS = {
+    "hash": "hash of the files",
     "decode": "audio decoding",
     "ingest": "mix-down and resampling",
     "cqt": "constant-Q transform",
+    "ring": "handing over",
     "model": "model",
     "labels": "chord decoding and writing",
+    "store": "store",
+    "books": "scheduling and books",
     "rest": "rest",
 }
+
+
+STARVED = 0.1  # share of the time that devices may be idle without a word about it
 
 
 @dataclass(frozen=True)
@@ -90,12 +97,21 @@ class Summary:
         return self.audio / self.cpu_total if self.cpu_total else 0.0
 
     def shares(self) -> dict[str, float]:
-        """Part of the CPU seconds that each stage took, "rest" included; sums to 1."""
-        named = {name: self.cpu.get(name, 0.0) for name in STAGES}
+        """Part of the CPU seconds that each stage of this run took, "rest" included; sums to 1."""
+        named = {name: self.cpu[name] for name in STAGES if self.cpu.get(name)}
         total = max(self.cpu_total, sum(named.values()))
         if not total:
             return {}
         return {**{name: value / total for name, value in named.items()}, "rest": 1 - sum(named.values()) / total}
+
+    @property
+    def starved(self) -> str:
+        """A sentence where devices waited for decoding for more than a tenth of the time, else ""."""
+        waiting = [use for use in self.devices if use.name != "cpu"]
+        fed = 1 - sum(use.idle for use in waiting) / max(1, len(waiting))
+        if not waiting or fed > 1 - STARVED:
+            return ""
+        return f"decoding feeds {fed:.0%} of what the devices could take; add cores or fewer --gpus"
 
     def lines(self, profile: bool = False) -> list[str]:
         """The closing report, one sentence a line; with ``profile`` the CPU seconds of every stage."""
@@ -108,6 +124,14 @@ class Summary:
                 f"speed     {self.audio / 3600:.2f} h of audio in {span(self.wall)}: {self.speed:.0f} x real time, "
                 f"{self.speed_per_core:.0f} x per core"
             )
+        for use in self.devices:
+            if use.name != "cpu" and self.labelled:
+                text.append(
+                    f"device    {use.name}: {use.files} files, {use.audio / 3600:.2f} h, {use.speed:.0f} x real time, "
+                    f"idle {use.idle:.0%}"
+                )
+        if self.labelled and self.starved:
+            text.append(f"devices   {self.starved}")
         if shares := self.shares():
             if profile:
                 for name, share in shares.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
 import subprocess
@@ -13,11 +14,13 @@ from pathlib import Path
 import pytest
 from labelling_fakes import write_songs
 
+from chordfast.errors import UsageError
 from chordfast.labelling import progress
 from chordfast.labelling.manifest import Row
 from chordfast.labelling.paths import Source
 from chordfast.labelling.progress import Progress
 from chordfast.labelling.summary import Job, Summary, span
+from chordfast.labelling.use import Use
 
 
 def summary_of(*sizes: int) -> Summary:
@@ -28,7 +31,7 @@ def test_status_counts_files_hours_speed_and_time_left(monkeypatch: pytest.Monke
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     summary, stream = summary_of(1000, 1000, 6000), io.StringIO()
-    with Progress(summary, stream=stream) as shown:
+    with Progress(summary, "plain", stream) as shown:
         assert shown.status() == "0/3 files, 0.00 h of audio"
         summary.add(Row("0", "ok", seconds=1800.0, size=1000))
         summary.add(Row("1", "timeout", note="slow", size=1000))
@@ -37,11 +40,11 @@ def test_status_counts_files_hours_speed_and_time_left(monkeypatch: pytest.Monke
         shown.failed(summary.failures[0])
         shown.tick()
         shown.tick()  # too early for another line
-        now[0] += progress.PLAIN_INTERVAL
+        now[0] += progress.LINE_INTERVAL
         shown.tick()
         now[0] += 60.0
         shown.tick()
-        now[0] += progress.PLAIN_INTERVAL  # after a minute a line every half minute is enough
+        now[0] += progress.LINE_INTERVAL  # after a minute a line every half minute is enough
         shown.tick()
     lines = stream.getvalue().splitlines()
     assert lines[0] == "timeout: 1: slow"
@@ -51,7 +54,7 @@ def test_status_counts_files_hours_speed_and_time_left(monkeypatch: pytest.Monke
 
 def test_quiet_is_quiet() -> None:
     stream = io.StringIO()
-    with Progress(summary_of(1), show=False, stream=stream) as shown:
+    with Progress(summary_of(1), False, stream) as shown:
         shown.tick()
         shown.failed(Row("x", "timeout"))
     assert stream.getvalue() == ""
@@ -59,9 +62,63 @@ def test_quiet_is_quiet() -> None:
 
 def test_names_that_are_no_text_can_be_shown() -> None:
     stream = io.StringIO()
-    with Progress(summary_of(1), stream=stream) as shown:
+    with Progress(summary_of(1), "plain", stream) as shown:
         shown.failed(Row("caf\udce9.mp3", "unreadable", note="[bold]"))
     assert stream.getvalue().splitlines()[-1] == "unreadable: caf\\udce9.mp3: [bold]"
+
+
+def test_json_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    summary, stream = summary_of(1000, 3000), io.StringIO()
+    summary.devices = [Use("cuda:0", files=1, audio=1800.0, busy=4.0, since=100.0)]
+    with Progress(summary, stream=stream) as shown:
+        summary.add(Row("0", "ok", seconds=1800.0, size=1000))
+        shown.failed(Row("caf\udce9.mp3", "unreadable", note="why"))
+        now[0] += 10.0
+        shown.tick()
+        shown.tick()
+    failed, progress_line, end = map(json.loads, stream.getvalue().splitlines())
+    assert failed == {"event": "failed", "path": "caf\udce9.mp3", "outcome": "unreadable", "note": "why"}
+    assert progress_line == {
+        "event": "progress", "files": 1, "of": 2, "hours": 0.5, "speed": 180.0, "failed": 0, "seconds": 10.0,
+        "left": 30.0,
+        "devices": [{"name": "cuda:0", "files": 1, "hours": 0.5, "speed": 180.0, "idle": 0.6}],
+    }  # fmt: skip
+    assert end == {**progress_line, "event": "end"}
+
+
+def test_plain_lines_tell_of_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 20.0)
+    summary, stream = summary_of(1000), io.StringIO()
+    summary.devices = [Use("cuda:1", files=2, audio=3600.0, busy=5.0, since=10.0), Use("cpu")]
+    shown = Progress(summary, "plain", stream)
+    monkeypatch.setattr(time, "monotonic", lambda: 30.0)
+    shown.tick()
+    assert stream.getvalue() == (
+        "0/1 files, 0.00 h of audio; cuda:1: 2 files, 1.00 h, 180 x real time, idle 75%\n"
+    )  # fmt: skip
+
+
+def test_a_progress_nobody_knows() -> None:
+    with pytest.raises(UsageError, match="unknown progress 'loud'; choose from auto, rich, json, plain, none"):
+        Progress(summary_of(1), "loud")
+
+
+def test_devices_that_wait_for_decoding() -> None:
+    def uses(*busy: float) -> list[Use]:
+        return [Use(f"cuda:{i}", 1, 3600.0, seconds, 0.0, 10.0) for i, seconds in enumerate(busy)]
+
+    summary = Summary(wall=10.0, devices=uses(9.5, 9.0))
+    summary.add(Row("a", "ok", seconds=7200.0))
+    assert summary.starved == ""
+    assert "device    cuda:1: 1 files, 1.00 h, 360 x real time, idle 10%" in summary.lines()
+    summary.devices = uses(9.0, 3.0)
+    assert summary.lines()[-1] == (
+        "devices   decoding feeds 60% of what the devices could take; add cores or fewer --gpus"
+    )
+    summary.devices = [Use("cpu", busy=1.0, since=0.0, until=10.0)]
+    assert summary.starved == ""
 
 
 @pytest.mark.parametrize(
