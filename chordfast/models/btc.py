@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from .. import ops
 from ..errors import UsageError
+from ..nn.dropout import dropout
 from .common import ChordModel, described
 
 LN_EPSILON = 1e-6
@@ -73,10 +74,42 @@ class BTCLayerNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] -> [..., D]."""
         wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-        variance, mean = torch.var_mean(wide, dim=-1, correction=1, keepdim=True)
-        # The clamp keeps the gradient of a constant row finite (the published code yields NaN there).
-        sigma = variance.clamp_min(torch.finfo(wide.dtype).tiny).sqrt()
-        return (self.gamma * ((wide - mean) / (sigma + LN_EPSILON)) + self.beta).to(x.dtype)
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            return _LayerNorm.apply(wide, self.gamma, self.beta).to(x.dtype)
+        scaled, _, _ = _standardise(wide)
+        return torch.addcmul(self.beta, scaled, self.gamma).to(x.dtype)
+
+
+def _standardise(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(x − μ)/(σ + ε), σ and 1/(σ + ε) over the last axis; two passes, much faster on a CPU than torch.var_mean."""
+    centred = x - x.mean(-1, keepdim=True)
+    sigma = torch.linalg.vector_norm(centred, dim=-1, keepdim=True) * (x.shape[-1] - 1) ** -0.5
+    inverse = (sigma + LN_EPSILON).reciprocal()
+    return centred * inverse, sigma, inverse
+
+
+class _LayerNorm(torch.autograd.Function):
+    """BTC's layer norm with its gradient in closed form; of a constant row, where the published code yields NaN, the
+    term with 1/σ counts as 0."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+        scaled, sigma, inverse = _standardise(x)
+        ctx.save_for_backward(scaled, sigma, inverse, gamma)
+        return torch.addcmul(beta, scaled, gamma)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        scaled, sigma, inverse, gamma = ctx.saved_tensors
+        (grad,) = grads
+        size = grad.shape[-1]
+        product = grad * scaled
+        along = (product @ gamma)[..., None] / (sigma * (size - 1))
+        along = along.masked_fill(sigma == 0, 0.0)
+        dx = grad * gamma
+        dx.sub_(((grad @ gamma) / size)[..., None]).mul_(inverse).addcmul_(scaled, along, value=-1)
+        return dx, product.flatten(0, -2).sum(0), grad.flatten(0, -2).sum(0)
 
 
 class View(NamedTuple):
@@ -124,7 +157,7 @@ class MultiHeadAttention(nn.Module):
             scores = query @ key.transpose(-1, -2) * (size // self.heads) ** -0.5
             weights = scores.masked_fill(~view.allowed, float("-inf")).softmax(-1)
             maps.append(weights)
-            y = F.dropout(weights, rate) @ value
+            y = dropout(weights, rate) @ value
         return self.output_linear(y.transpose(1, 2).reshape(batch, frames, size))
 
 
@@ -157,7 +190,7 @@ class PositionwiseConvolution(nn.Module):
         """[B, T, D], ``valid`` [B, T, 1] of ones and zeros -> [B, T, D]."""
         for layer in self.layers:
             # A padded frame must look like the zero padding at the end of an unpadded window.
-            x = F.dropout(F.relu(layer(x if valid is None else x * valid)), self.dropout, self.training)
+            x = dropout(F.relu(layer(x if valid is None else x * valid)), self.dropout, self.training)
         return x
 
 
@@ -175,9 +208,9 @@ class AttentionBlock(nn.Module):
     def forward(self, h: Tensor, view: View, valid: Tensor | None, maps: list[Tensor] | None) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
         y = self.multi_head_attention(self.layer_norm_mha(h), view, maps)
-        h = F.dropout(h + y, self.dropout, self.training)
+        h = dropout(h + y, self.dropout, self.training)
         z = self.positionwise_convolution(self.layer_norm_ffn(h), valid)
-        return F.dropout(h + z, self.dropout, self.training)
+        return dropout(h + z, self.dropout, self.training)
 
 
 class BidirectionalLayer(nn.Module):
@@ -232,7 +265,7 @@ class BidirectionalEncoder(nn.Module):
             keys = mask[:, None, None, :]
             past, future = past & keys | diagonal, future & keys | diagonal
             valid = mask[..., None].to(x.dtype)
-        h = self.embedding_proj(F.dropout(x, self.dropout, self.training)) + self.timing[:frames]
+        h = self.embedding_proj(dropout(x, self.dropout, self.training)) + self.timing[:frames]
         views = View("forward", mask, past), View("backward", mask, future)
         for layer in self.self_attn_layers:
             h = layer(h, *views, valid, maps)

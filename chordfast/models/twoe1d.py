@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UsageError
+from ..nn.dropout import dropout
 from .common import ChordModel, described, next_divisor
 
 HEADS = ("f_head", "t_head", "d_head")
@@ -123,8 +124,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., W] -> [..., W]."""
-        hidden = F.dropout(F.relu(self.norm(self.linear1(x))), self.dropout, self.training)
-        return self.norm_layer(x + self.alpha * F.dropout(self.linear2(hidden), self.dropout, self.training))
+        hidden = dropout(F.relu(self.norm(self.linear1(x))), self.dropout, self.training)
+        return self.norm_layer(x + self.alpha * dropout(self.linear2(hidden), self.dropout, self.training))
 
 
 def _alphas(layers: int) -> nn.ParameterList:
@@ -147,7 +148,7 @@ class Encoder(nn.Module):
         """Tokens [N, S, W] -> ``shape`` = [B, T, n_freq], of as many values."""
         for attend, feed, alpha in zip(self.attn_layer, self.ff_layer, self.attn_alphas, strict=True):
             tokens = feed(tokens + alpha * attend(tokens, tokens, keys))
-        return self.norm_layer(self.fc(F.dropout(tokens.reshape(shape), self.dropout, self.training)))
+        return self.norm_layer(self.fc(dropout(tokens.reshape(shape), self.dropout, self.training)))
 
 
 class Decoder(nn.Module):
@@ -171,8 +172,8 @@ class Decoder(nn.Module):
             self.attn_layer1, self.attn_layer2, self.ff_layer, self.attn1_alphas, self.attn2_alphas, strict=True
         )
         for self_attend, cross_attend, feed, alpha1, alpha2 in layers:
-            y = self.norm_layer(y + alpha1 * F.dropout(self_attend(y, y, keys), self.dropout, self.training))
-            y = self.norm_layer(y + alpha2 * F.dropout(cross_attend(y, source, keys), self.dropout, self.training))
+            y = self.norm_layer(y + alpha1 * dropout(self_attend(y, y, keys), self.dropout, self.training))
+            y = self.norm_layer(y + alpha2 * dropout(cross_attend(y, source, keys), self.dropout, self.training))
             y = feed(y)
         return y
 
@@ -258,7 +259,7 @@ class TwoE1D(ChordModel):
             # A row without any valid frame keeps its keys: an empty softmax would be NaN.
             keys = (mask | ~mask.any(dim=1, keepdim=True))[:, None, None, :]
         features = self.transformer(x, keys)
-        logits = self.fc(F.dropout(features, self.config.dropout, self.training))
+        logits = self.fc(dropout(features, self.config.dropout, self.training))
         return (logits, features) if return_features else logits
 
     def config_dict(self) -> dict[str, Any]:
