@@ -35,6 +35,8 @@ class AvReader(AudioReader):
             if not self._container.streams.audio:
                 raise AudioError(f"{path} has no audio track")
             stream = self._container.streams.audio[0]
+            if stream.codec_context is None:
+                raise DecodeError("FFmpeg knows no decoder for its audio track")
             rate = int(stream.rate or 0)
             seconds = 0.0 if container.estimated else _seconds(self._container, stream)
             library = ".".join(str(part) for part in av.library_versions["libavcodec"])

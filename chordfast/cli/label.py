@@ -57,6 +57,11 @@ if TYPE_CHECKING:
     metavar="N",
     help="Threads of the model (default: one a processor).",
 )
+@click.option("--device", metavar="NAME", help="cpu (default), cuda, cuda:N, or cpu-process.")
+@click.option("--gpus", type=click.IntRange(min=1), metavar="N", help="Use N GPUs, a process each.")
+@click.option(
+    "--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True, help="Of the model."
+)
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
@@ -76,7 +81,7 @@ if TYPE_CHECKING:
 @click.option("--store", metavar="DIR", help="Also keep features and posteriors there, to train on.")
 @click.option(
     "--store-posteriors",
-    type=click.Choice(["topk", "full", "none"]),
+    type=click.Choice(["topk", "full8", "full", "none"]),
     default="topk",
     show_default=True,
     help="What of the posteriors.",
@@ -99,10 +104,10 @@ if TYPE_CHECKING:
 def label(
     ctx: click.Context, *, inputs: tuple[str, ...], output: str, formats: tuple[str, ...], model: str, offline: bool,
     decoder: str | None, min_duration: float | None, quality: str, root: str | None, jobs: int | None,
-    threads: int | None, timeout: float, memory_limit: float, store: str | None, store_posteriors: str, top: int,
-    num_shards: int | None, shard: int | None,
-    ask_status: bool, as_json: bool, dry_run: bool, verbose: bool, force: bool, retry_failed: bool, fail_fast: bool,
-    profile: bool, quiet: bool,
+    threads: int | None, device: str | None, gpus: int | None, precision: str, timeout: float, memory_limit: float,
+    store: str | None, store_posteriors: str, top: int, num_shards: int | None, shard: int | None, ask_status: bool,
+    as_json: bool, dry_run: bool, verbose: bool, force: bool, retry_failed: bool, fail_fast: bool, profile: bool,
+    quiet: bool,
 ) -> None:  # fmt: skip
     """Write the chords of recordings.
 
@@ -126,8 +131,17 @@ def label(
     names = check_formats(formats or ("lab",))
     options = _options(decoder, min_duration)
     settings: dict[str, Any] = {"model": model, "options": options, "offline": offline, "quality": quality}
-    folder_only = store is not None or num_shards is not None or shard is not None
-    if target := None if folder_only else _single_target(inputs, output, names):
+    if target := _single_target(inputs, output, names):
+        for_folders = {
+            "--store": store,
+            "--num-shards": num_shards,
+            "--shard": shard,
+            "--device": device,
+            "--gpus": gpus,
+        }
+        for_folders["--precision"] = precision if precision != "fp32" else None
+        if given := [name for name, value in for_folders.items() if value is not None]:
+            raise UsageError(f"{given[0]} goes with an output folder; {output} names one label file")
         from chordfast.labelling.single import label_to
 
         label_to(inputs[0], target, names[0], **settings)
@@ -142,8 +156,8 @@ def label(
             [name for name in inputs if name != "-"], output, formats=names, listed=listed, root=root, jobs=jobs,
             threads=threads, timeout=timeout, memory_limit=int(memory_limit * 2**30), dry_run=dry_run, force=force,
             retry_failed=retry_failed, fail_fast=fail_fast, progress=not quiet, num_shards=num_shards, shard=shard,
-            store=store, store_posteriors=store_posteriors, top=top,
-            command=command_words(ctx, leave_out=("shard", "dry_run", "verbose")), **settings,
+            store=store, store_posteriors=store_posteriors, top=top, device=device, gpus=gpus, precision=precision,
+            command=command_words(ctx, leave_out=("shard", "dry_run", "verbose", "force")), **settings,
         )  # fmt: skip
     except LabellingInterrupted as stop:
         _report(stop.summary, profile)

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import re
+import sys
 import time
 import warnings
 from dataclasses import asdict, dataclass, field, fields
@@ -23,7 +24,7 @@ OUTCOMES = ("ok", "truncated", "silent", "too_short", "unreadable", "crashed", "
 FAILED = frozenset({"unreadable", "crashed", "timeout"})
 
 
-@dataclass
+@dataclass(slots=True)
 class Row:
     """What became of one recording, and everything that decides whether it must be done again."""
 
@@ -53,6 +54,8 @@ class Row:
 
 
 _FIELDS = frozenset(f.name for f in fields(Row))
+# The same in most rows: kept once.
+_SHARED = ("outcome", "model", "model_hash", "features_hash", "options_hash", "decoder", "chordfast", "store", "device")
 _NAMES = re.compile(r"manifest(?:\.(\d+-of-\d+))?\.jsonl")
 _LOCK_PATIENCE = 0.5  # seconds; a look at the lock (`held`) takes it for a moment
 
@@ -74,6 +77,9 @@ def files(folder: str | os.PathLike[str]) -> dict[str, Path]:
 def _parse(line: bytes) -> Row | None:
     try:
         data: Any = json.loads(line)
+        for name in _SHARED:
+            if name in data:
+                data[name] = sys.intern(data[name])
         row = Row(**{name: value for name, value in data.items() if name in _FIELDS})
     except (ValueError, TypeError, AttributeError):
         return None

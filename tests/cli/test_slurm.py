@@ -76,6 +76,16 @@ def test_the_text(music: Path, tmp_path: Path) -> None:
     subprocess.run(["bash", "-n", script], check=True)
 
 
+def test_gpus_are_asked_for_and_used(music: Path, tmp_path: Path) -> None:
+    arguments = (music, "-o", tmp_path / "out", "--num-shards", 4, "--gpus", 2, "--precision", "bf16", "--threads", 3)
+    assert invoke(*arguments, "--store", tmp_path / "store").exit_code == 0
+    text = (tmp_path / "out/label.sbatch").read_text()
+    assert "#SBATCH --gres=gpu:2\n" in text
+    for words in ("--gpus 2", "--precision bf16", f"--store {tmp_path}/store", "--jobs=4", "--threads 3"):
+        assert words in text
+    assert "--threads=" not in text
+
+
 def test_names_with_everything_in_them(tmp_path: Path) -> None:
     """The script's last line, taken apart by bash, is the command that was asked for."""
     folder = tmp_path / os.fsdecode(b"a 'b' \"$c\" `d`\n\xff;e")

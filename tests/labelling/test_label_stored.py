@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from labelling_fakes import TemplateRecogniser, extract, song, write_songs
 
 from chordfast.errors import StoreError, UsageError
 from chordfast.labelling import Summary, label_folder
-from chordfast.labelling.manifest import NAME, Manifest, Row, read, read_all
+from chordfast.labelling.manifest import NAME, Manifest, read, read_all
 from chordfast.labelling.status import status
 from chordfast.store import Store
 
@@ -115,7 +116,6 @@ def test_a_row_whose_song_the_store_lost(songs: Path, tmp_path: Path) -> None:
     write_songs(songs, x="C")
     run(songs, out)
     with Manifest(out) as book:  # claims more than is there
-        row = book.rows["x.wav"]
-        book.append(Row(**{**row.__dict__, "store": book.rows["a.wav"].store}))
+        book.append(replace(book.rows["x.wav"], store=book.rows["a.wav"].store))
     planned = run(songs, out, store=tmp_path / "store", dry_run=True).planned
     assert [(job.source.key, job.reason) for job in planned] == [("x.wav", "not in the store yet")]
