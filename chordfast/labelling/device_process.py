@@ -94,7 +94,9 @@ class DeviceProcess(Child):
         selector.register(self.channel, selectors.EVENT_READ, self)
 
     def room(self) -> bool:
-        return self.ready and not self.failed and self.outstanding < BATCHES_AHEAD * self._batch_seconds
+        if not self.ready or self.failed or any(song.task.deaths for song in self._songs.values()):
+            return False
+        return self.outstanding < BATCHES_AHEAD * self._batch_seconds
 
     def begin(self, task: Task) -> None:
         self._serial += 1

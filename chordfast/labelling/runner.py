@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ChordfastError
+from ..features.extraction import verdict
 from .devices import Device, Task
 from .finishing import Finished, Finisher, Identity
-from .manifest import Manifest, Row
+from .manifest import FAILED, Manifest, Row
 from .progress import Progress
 from .summary import LabellingInterrupted, OutputError, Summary
 from .workers import Lease, Pool, Result, Worker
@@ -205,7 +206,8 @@ class Runner:
             lease.free()
             return True
         if task.device is None:
-            free = [device for device in self.devices if device.room()]
+            # A song that a device has died with goes alone, so that others do not die with it again.
+            free = [device for device in self.devices if device.room() and (not task.deaths or device.settled())]
             if not free:
                 return False
             task.device = min(free, key=lambda device: device.outstanding)
@@ -217,18 +219,19 @@ class Runner:
     def _ended(self, task: Task, result: Result) -> None:
         """A worker is through with a song."""
         task.ended = True
-        row = self.finisher.row(task.job, result)
-        if task.lost and not row.failed:
-            self._again(task)
-        elif row.failed or (self._pcm and task.device is None):
+        if result.outcome in FAILED:
+            self.summary.stopped_early |= self.fail_fast
             if task.device is not None:
                 task.device.drop(task)
-            self.summary.stopped_early |= self.fail_fast and row.failed
             self._hand_over(Finished(task.job, result))
-        elif task.device is not None:
-            task.device.end(task, result)
+        elif task.lost:
+            self._again(task)
+        elif self._pcm and task.device is None:  # not a single sample
+            notes = [result.note] if result.note else []
+            result.outcome, result.note = verdict(self.plans, 0, 0.0, 0, result.seconds, result.outcome, notes)
+            self._hand_over(Finished(task.job, result))
         else:
-            self.devices[0].end(task, result)
+            (task.device or self.devices[0]).end(task, result)
 
     def _again(self, task: Task) -> None:
         """A device has died with this song: from the beginning, unless that happens too often."""
