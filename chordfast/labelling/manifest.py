@@ -13,7 +13,7 @@ import re
 import sys
 import time
 import warnings
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -190,7 +190,7 @@ class Manifest:
         """
         known = self.rows.get(row.path)
         row.when = max(time.time_ns(), known.when + 1 if known else 0)  # newer, also where clocks differ
-        line = json.dumps(asdict(row), separators=(",", ":")).encode("ascii") + b"\n"
+        line = json.dumps(vars(row), separators=(",", ":")).encode("ascii") + b"\n"
         before = os.fstat(self._file.fileno()).st_size
         try:
             rest = memoryview(line)
