@@ -53,7 +53,8 @@ class Row:
         return self.outcome in FAILED
 
 
-_FIELDS = frozenset(f.name for f in fields(Row))
+_COLUMNS = tuple(f.name for f in fields(Row))
+_FIELDS = frozenset(_COLUMNS)
 # The same in most rows: kept once.
 _SHARED = ("outcome", "model", "model_hash", "features_hash", "options_hash", "decoder", "chordfast", "store", "device")
 _NAMES = re.compile(r"manifest(?:\.(\d+-of-\d+))?\.jsonl")
@@ -190,7 +191,7 @@ class Manifest:
         """
         known = self.rows.get(row.path)
         row.when = max(time.time_ns(), known.when + 1 if known else 0)  # newer, also where clocks differ
-        line = json.dumps(vars(row), separators=(",", ":")).encode("ascii") + b"\n"
+        line = json.dumps({name: getattr(row, name) for name in _COLUMNS}, separators=(",", ":")).encode("ascii") + b"\n"
         before = os.fstat(self._file.fileno()).st_size
         try:
             rest = memoryview(line)
