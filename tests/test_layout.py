@@ -17,7 +17,7 @@ FLOORS = {
     "models": 3,
     **dict.fromkeys(["annotations", "audio", "decoding", "features", "store", "teachers"], 4),
     **dict.fromkeys(["labelling", "train", "evaluate", "view"], 5),
-    **dict.fromkeys(["cli", "compat"], 6),
+    **dict.fromkeys(["cli", "compat", "integrations"], 6),
 }
 # Within a floor only these pairs may import each other's names.
 NEIGHBOURS = {

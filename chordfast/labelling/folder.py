@@ -66,6 +66,7 @@ def label_folder(
     shard: int | None = None,
     command: Sequence[str] = (),
     extract: Callable[..., Any] = extract_song,
+    runner: Callable[..., Any] = Runner,
 ) -> Summary:
     """Label files and folders into ``out``, mirroring their tree, and keep the books there.
 
@@ -93,6 +94,7 @@ def label_folder(
             processes, also on other machines, may work on the other shards in the same ``out`` at the same time.
         command: the words of the command line, without --shard, for ``run.json``.
         extract: what workers call with (path, plan, quality); importable by name, for tests and own decoders.
+        runner: who does it, with the arguments of `chordfast.labelling.runner.Runner`; another scheduler's, say.
 
     Returns:
         Summary: counts, failures, speed; ``.planned`` holds what was to do and why. Recordings whose row in the
@@ -152,7 +154,7 @@ def label_folder(
         for row in summary.refreshed:
             book.append(row)
         if summary.planned:
-            Runner(
+            runner(
                 summary=summary, manifest=book, plans=plans,
                 devices=on_device.make_devices(
                     devices, recogniser, precision, plans=plans, keep=keep, quality=quality, threads=threads,

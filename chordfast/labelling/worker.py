@@ -13,6 +13,7 @@ import resource
 import socket
 import stat
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -40,18 +41,32 @@ def main(channel: int, setup_file: int, ring: int) -> None:
         while True:
             request = producer.request()
             _forget_errors()
-            producer.say(link.END, process(os.fsdecode(request[1:]), setup, producer))
+            read = _samples if setup["pcm"] else _features
+            producer.say(link.END, process(os.fsdecode(request[1:]), lambda path: read(path, setup, producer)))
 
 
-def process(path: str, setup: dict[str, Any], producer: Producer) -> dict[str, Any]:
-    """Read one recording, its data into the ring; returns what the run is told about it."""
+def read_whole(path: str, setup: dict[str, Any]) -> tuple[dict[str, Any], tuple[np.ndarray, ...] | None]:
+    """What the run is told about a recording, and its features, an array a plan, or None: for others' processes."""
+    arrays: tuple[np.ndarray, ...] | None = None
+
+    def read(path: str) -> tuple[Song, list[int]]:
+        nonlocal arrays
+        song = setup["extract"](path, setup["plans"], setup["quality"])
+        arrays = song.features
+        return song, [len(frames) for frames in song.features]
+
+    return process(path, read), arrays
+
+
+def process(path: str, read: Callable[[str], tuple[Song, list[int]]]) -> dict[str, Any]:
+    """Read one recording; returns what the run is told about it. ``read`` gives the song and the rows of each array."""
     spent = {"hash": 0.0}
     began = mark = time.process_time()
     try:
         with trace.stage("hash"):
             source_hash = _source_hash(path)
         spent["hash"] = time.process_time() - mark
-        song, rows = (_samples if setup["pcm"] else _features)(path, setup, producer)
+        song, rows = read(path)
     except AudioError as error:
         return _failure(error.outcome, str(error), began, spent)
     except ChordfastError as error:
