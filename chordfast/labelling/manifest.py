@@ -191,7 +191,9 @@ class Manifest:
         """
         known = self.rows.get(row.path)
         row.when = max(time.time_ns(), known.when + 1 if known else 0)  # newer, also where clocks differ
-        line = json.dumps({name: getattr(row, name) for name in _COLUMNS}, separators=(",", ":")).encode("ascii") + b"\n"
+        line = (
+            json.dumps({name: getattr(row, name) for name in _COLUMNS}, separators=(",", ":")).encode("ascii") + b"\n"
+        )
         before = os.fstat(self._file.fileno()).st_size
         try:
             rest = memoryview(line)
