@@ -75,7 +75,7 @@ class _Model:
     def compute(self, *songs: Any) -> list[tuple[Any, Any]]:
         inputs = [song[: self._wanted] if self._wanted > 1 else song[0] for song in songs]
         heard = recognise(self._recogniser, inputs)
-        agreement: list[Any] = heard.agreement or [None] * len(songs)  # type: ignore[assignment]
+        agreement: list[Any] = [None] * len(songs) if heard.agreement is None else list(heard.agreement)
         return list(zip(heard.posteriors, agreement, strict=True))
 
 
