@@ -124,10 +124,10 @@ def held(path: str | os.PathLike[str]) -> bool | None:
 class Manifest:
     """One manifest of an output folder (that of ``shard``), held open for appending by one run at a time.
 
-    ``rows`` is what earlier runs and all shards left. A torn last line (power cut, ``kill -9``) is cut off when
-    opened, and an append that fails (disk full) is taken back, so the file always ends with a whole row. Opening
-    raises UsageError when another run holds this shard, or the folder in another division; ChordfastError when it
-    cannot be written.
+    ``rows`` is what earlier runs and all shards had left when it was opened. A torn last line (power cut,
+    ``kill -9``) is cut off then, and an append that fails (disk full) is taken back, so the file always ends with a
+    whole row. Opening raises UsageError when another run holds this shard, or the folder in another division;
+    ChordfastError when it cannot be written.
     """
 
     def __init__(self, folder: str | os.PathLike[str], shard: str = "") -> None:
@@ -147,6 +147,7 @@ class Manifest:
             raise
         self._mend()
         self.rows = read_all(folder)
+        self._when = {key: row.when for key, row in self.rows.items()}
 
     def _lock(self, shard: str) -> None:
         who, until = f"another run of shard {shard}" if shard else "another run", time.monotonic() + _LOCK_PATIENCE
@@ -189,11 +190,9 @@ class Manifest:
         """Add a row, stamped with the time, and force it to the disk; OSError when it does not fit, and the file is
         as before.
         """
-        known = self.rows.get(row.path)
-        row.when = max(time.time_ns(), known.when + 1 if known else 0)  # newer, also where clocks differ
-        line = (
-            json.dumps({name: getattr(row, name) for name in _COLUMNS}, separators=(",", ":")).encode("ascii") + b"\n"
-        )
+        row.when = max(time.time_ns(), self._when.get(row.path, -1) + 1)  # newer, also where clocks differ
+        values = {name: getattr(row, name) for name in _COLUMNS}
+        line = json.dumps(values, separators=(",", ":")).encode("ascii") + b"\n"
         before = os.fstat(self._file.fileno()).st_size
         try:
             rest = memoryview(line)
@@ -203,7 +202,7 @@ class Manifest:
         except OSError:
             os.ftruncate(self._file.fileno(), before)
             raise
-        self.rows[row.path] = row
+        self._when[row.path] = row.when
 
     def close(self) -> None:
         self._file.close()

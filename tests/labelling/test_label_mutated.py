@@ -29,19 +29,21 @@ import json, os, sys
 sys.path.insert(0, sys.argv[1])
 from labelling_fakes import TemplateRecogniser
 from chordfast.labelling import label_folder, manifest
-notes, append = [], manifest.Manifest.append
+notes, append, count = [], manifest.Manifest.append, 0
 
 def pages(process):
     with open(f"/proc/{process}/statm") as file:
         return int(file.read().split()[1])
 
 def noting(book, row):
+    global count
     append(book, row)
-    if len(book.rows) % 50 == 0:
+    count += 1
+    if count % 50 == 0:
         children = open(f"/proc/self/task/{os.getpid()}/children").read().split()
         own = pages("self")
         largest = max((pages(child) for child in children if os.path.exists(f"/proc/{child}")), default=0)
-        notes.append((len(book.rows), own * 4096, largest * 4096, len(os.listdir("/proc/self/fd"))))
+        notes.append((count, own * 4096, largest * 4096, len(os.listdir("/proc/self/fd"))))
 
 manifest.Manifest.append = noting
 before = len(os.listdir("/proc/self/fd"))
