@@ -112,7 +112,9 @@ class Corpus:
         _check_targets(target, classes)
         logits = joined.get("teacher_logits")
         if logits is not None and logits.shape[1:] != (classes,):
-            raise UsageError(f"teacher logits have {logits.shape[1:]} classes, the targets {classes}; give the same")
+            raise UsageError(
+                f"teacher logits have shape {list(logits.shape)}, the targets {classes} classes; give the same"
+            )
         table = np.concatenate(arrays)
         dtype = np.float16 if table.dtype == np.float16 else np.float32
         table = table.astype(dtype, copy=False)

@@ -47,7 +47,10 @@ def join(device: str) -> tuple[Ranks, torch.device]:
     """The ranks torchrun started (environment variables RANK, WORLD_SIZE, LOCAL_RANK), gloo on CPUs, NCCL on GPUs; or
     one rank. UsageError for a device that is not there."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
-    place = torch.device(device)
+    try:
+        place = torch.device(device)
+    except RuntimeError:
+        raise UsageError(f"there is no device {device!r}; choose cpu, cuda or cuda:N") from None
     if place.type not in ("cpu", "cuda"):
         raise UsageError(f"there is no training on {device!r}; choose cpu, cuda or cuda:N")
     if place.type == "cuda" and not torch.cuda.is_available():

@@ -55,12 +55,12 @@ class Validation:
         if self.reference:
             size = self.recipe.loop.batch
             return [table.take(slice(at, at + size)) for at in range(0, len(table), size)]
-        ends = np.flatnonzero(np.diff(table.song, append=-1)) + 1
+        ends = (np.flatnonzero(np.diff(table.song, append=-1)) + 1).tolist()
         groups, start = [], 0
-        for this, following in zip(ends, [*ends[1:], None], strict=True):
-            if following is None or following - start > _WINDOWS:
-                groups.append(table.take(slice(start, int(this))))
-                start = int(this)
+        for i, end in enumerate(ends):
+            if i + 1 == len(ends) or ends[i + 1] - start > _WINDOWS:
+                groups.append(table.take(slice(start, end)))
+                start = end
         return groups
 
     def _count(self, group: Windows, sums: Tensor) -> None:
