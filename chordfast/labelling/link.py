@@ -23,7 +23,7 @@ LARGEST_MESSAGE = 1 << 16
 UNIT_SECONDS = 60.0
 
 READY, START, UNIT, END = b"R", b"S", b"U", b"E"  # said by a child
-SONG, FREED = b"s", b"f"  # said by the run
+SONG, FREED = b"s", b"f"  # said by the run, both with the number of blocks that are free again
 UNIT_FORM = struct.Struct("<BII")  # array, rows, rows there is room for in the block
 FREED_FORM = struct.Struct("<I")  # blocks
 PCM_FORM = struct.Struct("<IBB")  # sample rate, channels, 1 where the samples are float32
@@ -112,9 +112,13 @@ class Producer:
         self._understand(receive(self.channel))
 
     def _understand(self, message: bytes) -> None:
-        if message[:1] == FREED:
-            self._cursor.free_oldest(FREED_FORM.unpack(message[1:])[0])
-        else:
+        kind = message[:1]
+        if kind in (FREED, SONG):
+            count = message[1 : 1 + FREED_FORM.size]
+            self._cursor.free_oldest(FREED_FORM.unpack(count)[0])
+        if kind == SONG:
+            self._requests.append(kind + message[1 + FREED_FORM.size :])
+        elif kind != FREED:
             self._requests.append(message)
 
 

@@ -63,7 +63,7 @@ class Child:
             raise ChordfastError(f"cannot start a {self.what}: {error.strerror}; {hint}") from error
         self.ready = False
         self.closed = False
-        self.owed = 0
+        self.owed = self._owed_bytes = 0
         self.started = time.monotonic()
 
     def tell(self, *parts: bytes) -> None:
@@ -86,9 +86,12 @@ class Child:
         return place
 
     def free(self, number: int) -> None:
-        """Let the process have the room of a block again."""
+        """Let the process have the room of a block again: it hears of it in time, not block by block."""
+        before = self.cursor.used
         self.owed += self.cursor.free(number)
-        self.settle()
+        self._owed_bytes += before - self.cursor.used
+        if self._owed_bytes > self.cursor.capacity // 4:
+            self.settle()
 
     def settle(self) -> None:
         """Tell the process of blocks that are free; while it does not read, that waits for another call."""
@@ -99,7 +102,12 @@ class Child:
                 return
             except OSError:
                 pass  # it has gone, as the next `hear` will show
-            self.owed = 0
+            self.owed = self._owed_bytes = 0
+
+    def request(self, body: bytes) -> None:
+        """Ask for the next piece of work; free blocks are told of with it."""
+        self.tell(link.SONG, link.FREED_FORM.pack(self.owed), body)
+        self.owed = self._owed_bytes = 0
 
     def take(self, rows: int, room: int, width: int, dtype: Any) -> np.ndarray:
         """A copy of the next block, of ``room`` rows, as [rows, width]."""

@@ -111,7 +111,7 @@ class Worker(Child):
         self.task = task
         self.started = time.monotonic()
         self._forget()
-        self.tell(link.SONG, os.fsencode(path))
+        self.request(os.fsencode(path))
 
     def receive(self) -> Result | Lease | None:
         """Take one message: a Result ends the song (also when the process has died), a Lease is PCM of it.

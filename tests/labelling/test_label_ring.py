@@ -139,10 +139,10 @@ def test_samples_are_written_into_blocks_of_the_ring() -> None:
 
 def test_requests_that_come_while_waiting_for_room_are_kept() -> None:
     reader = Reader(4096)
-    link.send(reader.channel, link.SONG, b"next")
+    link.send(reader.channel, link.SONG, link.FREED_FORM.pack(0), b"next")
     thread = threading.Thread(target=lambda: reader.producer.put(0, np.zeros((4, 1024), np.uint8)))
     thread.start()
-    link.send(reader.channel, link.SONG, b"after")
+    link.send(reader.channel, link.SONG, link.FREED_FORM.pack(0), b"after")
     for _ in range(4):
         link.receive(reader.channel)
         place = reader.cursor.place(1024)

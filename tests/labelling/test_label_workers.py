@@ -102,7 +102,7 @@ def test_a_worker_that_cannot_start_ends_the_run(tmp_path: Path, monkeypatch: py
 NONSENSE = """
 import json, mmap, os, socket, struct, sys, time
 channel = socket.socket(fileno=int(sys.argv[2])); ring = int(sys.argv[4]); channel.send(b'R')
-word = open(os.fsdecode(channel.recv(65536)[1:])).read()
+word = open(os.fsdecode(channel.recv(65536)[5:])).read()
 unit = lambda rows, room=None, index=0: b'U' + struct.pack('<BII', index, rows, rows if room is None else room)
 end = lambda **said: b'E' + json.dumps({"outcome": "ok", "note": "", "decoder": "", "seconds": 1, "cpu": {}, "hash": "",
                                         "rows": [2]} | said).encode()
