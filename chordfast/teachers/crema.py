@@ -6,7 +6,9 @@ same network in float64; the original Keras model's own float32 results are with
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,8 +31,8 @@ _GROUP_FRAMES = 32768  # of songs computed together: 50 min of audio, some 150 M
 _GROUP_SONGS = 64
 
 
-def harmonic_db(magnitude: np.ndarray) -> np.ndarray:
-    """crema's input from linear constant-Q magnitudes.
+def harmonic_db(magnitude: Any) -> Any:
+    """crema's input from linear constant-Q magnitudes, an array or a tensor.
 
     float32 [T, 252] of plan CREMA -> float32 [T, 216, 2] in dB, harmonic 1 (from C1) then 2 (from C2), each relative
     to its own largest value in the song and floored at −80: 20·log10(max(1e-5, C)) − 20·log10(max(1e-5, max C)).
@@ -40,9 +42,15 @@ def harmonic_db(magnitude: np.ndarray) -> np.ndarray:
         raise UsageError(
             f"crema: features have shape {list(magnitude.shape)}; give [frames, {CREMA.n_bins}] of feature plan CREMA"
         )
+    octave = CREMA_H2.bins_per_octave
+    if isinstance(magnitude, Tensor):
+        decibels = 20.0 * magnitude.clamp(min=_AMPLITUDE_FLOOR).log10()
+        parts = [decibels[:, first : first + N_BINS] for first in (0, octave)]
+        loudest = [part.amax() if len(part) else part.new_zeros(()) for part in parts]
+        both = torch.stack([part - top for part, top in zip(parts, loudest, strict=True)], dim=2)
+        return both.clamp(min=-DYNAMIC_RANGE)
     level = 20.0 * np.log10(np.maximum(magnitude, np.float32(_AMPLITUDE_FLOOR), dtype=np.float32))
     result = np.empty((len(level), N_BINS, 2), np.float32)
-    octave = CREMA_H2.bins_per_octave
     for harmonic, first in enumerate((0, octave)):
         part = level[:, first : first + N_BINS]
         np.subtract(part, part.max(initial=-200.0), out=result[..., harmonic])
@@ -69,8 +77,6 @@ class CremaNetwork(nn.Module):
     heads_bias: Tensor
     tag_kernel: Tensor
     tag_bias: Tensor
-    gru1: tuple[np.ndarray, np.ndarray, np.ndarray]
-    gru2: tuple[np.ndarray, np.ndarray, np.ndarray]
 
     def __init__(self, tensors: Mapping[str, np.ndarray]) -> None:
         """``tensors`` by Keras' names, see ``crema_weights.SHAPES``; tag columns are put into BTC's class order."""
@@ -106,8 +112,9 @@ class CremaNetwork(nn.Module):
             kernels = np.stack([wide[f"{name}.kernel"] for name in names])
             biases = np.stack([wide[f"{name}.bias"] for name in names])
             recurrent = np.stack([wide[f"{name}.recurrent_kernel"] for name in names])
-            values = (scale[:, None] * kernels, recurrent, biases + shift @ kernels)
-            setattr(self, f"gru{layer}", tuple(np.ascontiguousarray(value, np.float32) for value in values))
+            keep(f"gru{layer}_kernel", scale[:, None] * kernels)
+            keep(f"gru{layer}_recurrent", recurrent)
+            keep(f"gru{layer}_bias", biases + shift @ kernels)
         heads = ("chord_pitch", "chord_root", "chord_bass")
         dense(
             "heads",
@@ -132,11 +139,11 @@ class CremaNetwork(nn.Module):
         root and bass [N, 13] (probabilities, index 12: none).
         """
         lengths = [len(song) for song in decibels]
-        threads = torch.get_num_threads()
-        hidden = torch.cat([self._frames(song) for song in decibels]).numpy()
-        for layer in (self.gru1, self.gru2):
-            hidden = gru(hidden, *layer, lengths, threads=threads)
-        songs = [self._heads(song) for song in torch.from_numpy(hidden).split(lengths)]
+        x = torch.cat([self._frames(song) for song in decibels])
+        for layer in (1, 2):
+            weights = [self.get_buffer(f"gru{layer}_{part}") for part in ("kernel", "recurrent", "bias")]
+            x = gru(x, weights[0], weights[1], weights[2], lengths, threads=torch.get_num_threads())
+        songs = [self._heads(song) for song in x.split(lengths)]
         return {head: torch.cat([song[head] for song in songs]) for head in ("tag", "pitch", "root", "bass")}
 
     def _heads(self, x: Tensor) -> dict[str, Tensor]:
@@ -163,34 +170,46 @@ class Crema:
         check(tensors, where)
         self.hash = weights_hash(tensors)
         self.network = CremaNetwork(tensors).eval()
+        self.device = torch.device("cpu")
 
-    def posteriors(self, features: list[np.ndarray]) -> list[np.ndarray]:
+    def on(self, device: str | torch.device, precision: str = "fp32") -> Crema:
+        """The same recogniser on another device; UsageError for a precision other than "fp32"."""
+        if precision != "fp32":
+            raise UsageError(f"{self.name}: precision is {precision!r}; crema is computed in fp32 only")
+        other = copy.copy(self)
+        other.device = torch.device(device)
+        if other.device != self.device:
+            other.network = copy.deepcopy(self.network).to(other.device)
+        return other
+
+    def posteriors(self, features: list[Any]) -> list[Any]:
         """float32 [T_i, 252] magnitudes, whole songs -> float32 [T_i, 170] probabilities in BTC's class order.
 
-        The loudest bin of each song sets its scale, so a song must not be cut into pieces. As in the original, the
-        frame centred at or beyond the last sample is not computed: the one before it is repeated. UsageError for other
-        shapes.
+        Arrays, or tensors on this recogniser's device, which the results are on, too. The loudest bin of each song
+        sets its scale, so a song must not be cut into pieces. As in the original, the frame centred at or beyond the
+        last sample is not computed: the one before it is repeated. UsageError for other shapes.
         """
         return self.outputs(features)["tag"]
 
-    def outputs(self, features: list[np.ndarray]) -> dict[str, list[np.ndarray]]:
+    def outputs(self, features: list[Any]) -> dict[str, list[Any]]:
         """As ``posteriors``, but every head: tag [T_i, 170], pitch [T_i, 12], root and bass [T_i, 13] (12: none)."""
-        results: dict[str, list[np.ndarray]] = {
-            head: [np.empty((len(song), width), np.float32) for song in features]
+        results: dict[str, list[Tensor]] = {
+            head: [torch.empty(len(song), width, device=self.device) for song in features]
             for head, width in (("tag", self.classes), ("pitch", 12), ("root", 13), ("bass", 13))
         }
         with torch.inference_mode():
             for group in _groups([len(song) for song in features]):
-                songs = [torch.from_numpy(harmonic_db(_without_last(features[index]))) for index in group]
-                ends = np.cumsum([len(song) for song in songs])[:-1]
+                songs = [torch.as_tensor(harmonic_db(_without_last(features[i])), device=self.device) for i in group]
                 for head, values in self.network(songs).items():
-                    for index, part in zip(group, np.split(values.numpy(), ends), strict=True):
+                    for index, part in zip(group, values.split([len(song) for song in songs]), strict=True):
                         results[head][index][: len(part)] = part
                         results[head][index][len(part) :] = part[-1]
-        return results
+        if features and isinstance(features[0], Tensor):
+            return results
+        return {head: [song.cpu().numpy() for song in songs] for head, songs in results.items()}
 
 
-def _without_last(song: np.ndarray) -> np.ndarray:
+def _without_last(song: Any) -> Any:
     return song[:-1] if len(song) > 1 else song
 
 

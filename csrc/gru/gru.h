@@ -24,6 +24,18 @@ typedef struct cf_gru_params {
 // + 1/2). A song's bits depend neither on its neighbours nor on the number of threads.
 cf_status cf_gru_fwd_cpu(const cf_gru_params* params, int threads);
 
+typedef struct cf_gru_recurrence_params {
+  const float* sums;       // [frames, directions, 3*hidden]: x K + b
+  const float* recurrent;  // [directions, hidden, 3*hidden]
+  const int64_t* spans;    // [songs, 2]: first frame and number of frames
+  float* out;              // [frames, directions*hidden]
+  int64_t songs;
+  int hidden, directions;  // hidden up to 128
+} cf_gru_recurrence_params;
+
+// The steps alone, all pointers to the device's memory; songs take their blocks in the order of `spans`.
+cf_status cf_gru_recurrence_cuda(const cf_gru_recurrence_params* params, int device, void* stream);
+
 #ifdef __cplusplus
 }
 #endif

@@ -136,6 +136,22 @@ def test_wrong_weights_are_refused(change: dict[str, np.ndarray | None], message
         Crema(tensors, where="file.safetensors")
 
 
+def test_tensors_give_what_arrays_do(crema: Crema) -> None:
+    songs = [magnitudes(frames, seed=frames) for frames in (40, 1, 7)]
+    expected = crema.outputs(songs)
+    moved = crema.on("cpu")
+    assert moved is not crema and moved.hash == crema.hash and moved.device == torch.device("cpu")
+    found = moved.outputs([torch.from_numpy(song) for song in songs])
+    for head, values in expected.items():
+        for song, result in zip(values, found[head], strict=True):
+            assert isinstance(result, torch.Tensor)
+            np.testing.assert_allclose(result, song, atol=2e-6)
+    np.testing.assert_allclose(harmonic_db(torch.from_numpy(songs[0])), harmonic_db(songs[0]), atol=2e-5)
+    assert harmonic_db(torch.zeros(0, 252)).shape == (0, 216, 2)
+    with pytest.raises(UsageError, match="crema: precision is 'bf16'; crema is computed in fp32 only"):
+        crema.on("cpu", "bf16")
+
+
 @pytest.mark.network
 def test_parity_with_the_original_keras_model() -> None:
     """Keras' own float32 results stray up to 2.7e-6 from float64, ours up to 1.6e-6."""
