@@ -27,7 +27,7 @@ def free_port() -> int:
 
 def test_two_ranks_equal_one(tmp_path: Path) -> None:
     one = train(toy_recipe("stage1", "btc", "loss.kd=true"), toy_corpus(), tmp_path / "one", progress="none")
-    common = {"PYTHONPATH": f"{HERE}:{HERE.parents[1]}", "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2"}
+    common = {"PYTHONPATH": f"{HERE.parent}:{HERE.parents[1]}", "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2"}
     common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     processes = [
         subprocess.Popen(

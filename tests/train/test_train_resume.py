@@ -25,7 +25,7 @@ EPOCHS = "5"
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": f"{HERE}:{HERE.parents[1]}", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": f"{HERE.parent}:{HERE.parents[1]}", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(HERE / "resumed_run.py"), str(folder), EPOCHS]
     return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
 

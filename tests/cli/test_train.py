@@ -1,0 +1,69 @@
+"""``chordfast train``: from a store to a checkpoint that labels a recording."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from train_toys import RATES, TINY, toy_store
+
+from chordfast.cli import cli
+
+QUICK = [x for s in ("loop.epochs=1", "loop.batch=4", f"model.options={TINY['btc']}", f"model.options={RATES}")
+         for x in ("--set", s)]  # fmt: skip
+
+
+def chordfast(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+def test_store_to_labels(tmp_path: Path) -> None:
+    store = toy_store(tmp_path / "store")
+    done = chordfast("train", "stage1", "--store", store, "--student", "btc", "-o", tmp_path / "s1", "--threads", 1,
+                     "--progress", "plain", *QUICK)  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "best      epoch 1" in done.output and "epoch 1/1: loss" in done.output
+    assert {p.name for p in (tmp_path / "s1").iterdir()} >= {
+        *("recipe.yaml", "split.json", "log.jsonl", "curves.svg", "last.pt", "best.safetensors")
+    }
+    best = tmp_path / "s1" / "best.safetensors"
+    demo = Path(__file__).parents[2] / "chordfast/data/demo.ogg"
+    labelled = chordfast("label", demo, "--model", best, "-o", tmp_path / "demo.lab")
+    assert labelled.exit_code == 0, labelled.output
+    assert (tmp_path / "demo.lab").read_text().startswith("0.000000\t")
+    refused = chordfast("train", "stage1", "--store", store, "-o", tmp_path / "s1", *QUICK)
+    assert refused.exit_code == 2 and "go on with --resume" in refused.output
+    resumed = chordfast("train", "--store", store, "-o", tmp_path / "s1", "--resume", "--progress", "none")
+    assert resumed.exit_code == 0, resumed.output
+    labels = tmp_path / "labels"
+    (labels / "a").mkdir(parents=True)
+    for i in range(6):
+        (labels / "a" / f"s{i}.lab").write_text("0 4 C:maj\n4 12 G:min7\n")
+    second = chordfast("train", "stage2", "--store", store, "--labels", labels, "--student", best, "--teacher", "toy",
+                       "--set", "loop.epochs=1", "-o", tmp_path / "s2", "--progress", "none")  # fmt: skip
+    assert second.exit_code == 0, second.output
+
+
+def test_recipe_is_shown(tmp_path: Path) -> None:
+    shown = chordfast("train", "stage2", "--show", "-o", tmp_path, "--set", "optimizer.lr=3e-6", "--student", "2e1d",
+                      "--compat", "tails")  # fmt: skip
+    assert shown.exit_code == 0 and "lr: 3.0e-06" in shown.output and "architecture: 2e1d" in shown.output
+    assert "compat:\n- tails\n" in shown.output and shown.output.startswith("recipe: stage2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["stage1"], "name a store (--store DIR"),
+        ([], "say what to train: one of stage1"),
+        (["stage1", "--set", "loop.batch=x"], "loop.batch is 'x'; give a whole number"),
+        (["stage1", "--student", "none.safetensors"], "none.safetensors does not exist"),
+        (["stage1", "--config", "none.yaml"], "none.yaml cannot be read"),
+        (["stage1", "--compat", "tail"], "did you mean 'tails'?"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], wanted: str, tmp_path: Path) -> None:
+    result = chordfast("train", *arguments, "-o", tmp_path / "run")
+    assert result.exit_code in (1, 2) and wanted in result.output
+    assert not (tmp_path / "run").exists()
