@@ -9,6 +9,7 @@ void bind_attention(py::module_& m);
 void bind_cqt(py::module_& m);
 void bind_ingest(py::module_& m);
 void bind_kd_loss(py::module_& m);
+void bind_layer_norm(py::module_& m);
 void bind_viterbi(py::module_& m);
 void bind_gru(py::module_& m);
 
@@ -45,6 +46,7 @@ PYBIND11_MODULE(_C, m) {
   chordfast::bind_cqt(m);
   chordfast::bind_ingest(m);
   chordfast::bind_kd_loss(m);
+  chordfast::bind_layer_norm(m);
   chordfast::bind_viterbi(m);
   chordfast::bind_gru(m);
 }

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from .. import ops
 from ..errors import UsageError
-from ..nn.dropout import dropout
+from ..ops.layer_norm import dropout, dropout_add_cat, layer_norm, relu_dropout, residual_dropout_norm
 from .common import ChordModel, described
 
 LN_EPSILON = 1e-6
@@ -68,48 +68,17 @@ class BTCLayerNorm(nn.Module):
 
     def __init__(self, size: int) -> None:
         super().__init__()
+        self.portable = False  # True, here and below: torch's own operators only, for export
         self.gamma = nn.Parameter(torch.ones(size))
         self.beta = nn.Parameter(torch.zeros(size))
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] -> [..., D]."""
-        wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            return _LayerNorm.apply(wide, self.gamma, self.beta).to(x.dtype)
-        scaled, _, _ = _standardise(wide)
-        return torch.addcmul(self.beta, scaled, self.gamma).to(x.dtype)
+        return layer_norm(x, self.gamma, self.beta, "sample", LN_EPSILON, plain=self.portable)
 
-
-def _standardise(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(x − μ)/(σ + ε), σ and 1/(σ + ε) over the last axis; two passes, much faster on a CPU than torch.var_mean."""
-    centred = x - x.mean(-1, keepdim=True)
-    sigma = torch.linalg.vector_norm(centred, dim=-1, keepdim=True) * (x.shape[-1] - 1) ** -0.5
-    inverse = (sigma + LN_EPSILON).reciprocal()
-    return centred * inverse, sigma, inverse
-
-
-class _LayerNorm(torch.autograd.Function):
-    """BTC's layer norm with its gradient in closed form; of a constant row, where the published code yields NaN, the
-    term with 1/σ counts as 0."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-        scaled, sigma, inverse = _standardise(x)
-        ctx.save_for_backward(scaled, sigma, inverse, gamma)
-        return torch.addcmul(beta, scaled, gamma)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        scaled, sigma, inverse, gamma = ctx.saved_tensors
-        (grad,) = grads
-        size = grad.shape[-1]
-        product = grad * scaled
-        along = (product @ gamma)[..., None] / (sigma * (size - 1))
-        along = along.masked_fill(sigma == 0, 0.0)
-        dx = grad * gamma
-        dx.sub_(((grad @ gamma) / size)[..., None]).mul_(inverse).addcmul_(scaled, along, value=-1)
-        return dx, product.flatten(0, -2).sum(0), grad.flatten(0, -2).sum(0)
+    def of_sum(self, x: Tensor, y: Tensor, dropout: float) -> tuple[Tensor, Tensor]:
+        """s = dropout(x + y) [..., D], and s normalised."""
+        return residual_dropout_norm(x, y, self.gamma, self.beta, dropout, "sample", LN_EPSILON, plain=self.portable)
 
 
 class View(NamedTuple):
@@ -129,7 +98,7 @@ class MultiHeadAttention(nn.Module):
         size = config.hidden_size
         self.heads = config.num_heads
         self.dropout = config.attention_dropout
-        self.portable = False  # True: torch's own operators only, for export
+        self.portable = False
         self.query_linear = nn.Linear(size, size, bias=False)
         self.key_linear = nn.Linear(size, size, bias=False)
         self.value_linear = nn.Linear(size, size, bias=False)
@@ -157,7 +126,7 @@ class MultiHeadAttention(nn.Module):
             scores = query @ key.transpose(-1, -2) * (size // self.heads) ** -0.5
             weights = scores.masked_fill(~view.allowed, float("-inf")).softmax(-1)
             maps.append(weights)
-            y = dropout(weights, rate) @ value
+            y = dropout(weights, rate, plain=self.portable) @ value
         return self.output_linear(y.transpose(1, 2).reshape(batch, frames, size))
 
 
@@ -178,6 +147,7 @@ class PositionwiseConvolution(nn.Module):
 
     def __init__(self, config: BTCConfig) -> None:
         super().__init__()
+        self.portable = False
         self.dropout = config.relu_dropout
         self.layers = nn.ModuleList(
             [
@@ -188,9 +158,10 @@ class PositionwiseConvolution(nn.Module):
 
     def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
         """[B, T, D], ``valid`` [B, T, 1] of ones and zeros -> [B, T, D]."""
+        rate = self.dropout if self.training else 0.0
         for layer in self.layers:
             # A padded frame must look like the zero padding at the end of an unpadded window.
-            x = dropout(F.relu(layer(x if valid is None else x * valid)), self.dropout, self.training)
+            x = relu_dropout(layer(x if valid is None else x * valid), rate, plain=self.portable)
         return x
 
 
@@ -205,12 +176,11 @@ class AttentionBlock(nn.Module):
         self.layer_norm_mha = BTCLayerNorm(config.hidden_size)
         self.layer_norm_ffn = BTCLayerNorm(config.hidden_size)
 
-    def forward(self, h: Tensor, view: View, valid: Tensor | None, maps: list[Tensor] | None) -> Tensor:
-        """[B, T, D] -> [B, T, D]."""
+    def forward(self, h: Tensor, view: View, valid: Tensor | None, maps: list[Tensor] | None) -> tuple[Tensor, Tensor]:
+        """[B, T, D] -> two of [B, T, D], whose sum, after dropout, is the block's output."""
         y = self.multi_head_attention(self.layer_norm_mha(h), view, maps)
-        h = dropout(h + y, self.dropout, self.training)
-        z = self.positionwise_convolution(self.layer_norm_ffn(h), valid)
-        return dropout(h + z, self.dropout, self.training)
+        h, normed = self.layer_norm_ffn.of_sum(h, y, self.dropout if self.training else 0.0)
+        return h, self.positionwise_convolution(normed, valid)
 
 
 class BidirectionalLayer(nn.Module):
@@ -218,6 +188,8 @@ class BidirectionalLayer(nn.Module):
 
     def __init__(self, config: BTCConfig) -> None:
         super().__init__()
+        self.portable = False
+        self.dropout = config.layer_dropout
         self.attn_block = AttentionBlock(config)
         self.backward_attn_block = AttentionBlock(config)
         self.linear = nn.Linear(2 * config.hidden_size, config.hidden_size)
@@ -226,7 +198,8 @@ class BidirectionalLayer(nn.Module):
         """[B, T, D] -> [B, T, D]; ``past`` and ``future`` are what the two blocks see."""
         ahead = self.attn_block(h, past, valid, maps)
         back = self.backward_attn_block(h, future, valid, maps)
-        return self.linear(torch.cat((ahead, back), dim=-1))
+        rate = self.dropout if self.training else 0.0
+        return self.linear(dropout_add_cat(ahead, back, rate, plain=self.portable))
 
 
 def timing_signal(frames: int, size: int) -> Tensor:
@@ -248,6 +221,7 @@ class BidirectionalEncoder(nn.Module):
 
     def __init__(self, config: BTCConfig) -> None:
         super().__init__()
+        self.portable = False
         self.dropout = config.input_dropout
         self.embedding_proj = nn.Linear(config.n_bins, config.hidden_size, bias=False)
         self.self_attn_layers = nn.ModuleList([BidirectionalLayer(config) for _ in range(config.num_layers)])
@@ -265,7 +239,9 @@ class BidirectionalEncoder(nn.Module):
             keys = mask[:, None, None, :]
             past, future = past & keys | diagonal, future & keys | diagonal
             valid = mask[..., None].to(x.dtype)
-        h = self.embedding_proj(dropout(x, self.dropout, self.training)) + self.timing[:frames]
+        rate = self.dropout if self.training else 0.0
+        embedded = self.embedding_proj(dropout(x, rate, plain=self.portable))
+        h = (embedded + self.timing[:frames]).to(embedded.dtype)
         views = View("forward", mask, past), View("backward", mask, future)
         for layer in self.self_attn_layers:
             h = layer(h, *views, valid, maps)

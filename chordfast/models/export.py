@@ -20,7 +20,6 @@ from ..errors import ModelError, UsageError
 from ..files import atomic_write
 from ..ops.feature_plan import BTC as BTC_PLAN
 from ..vocabulary import class_labels
-from .btc import MultiHeadAttention
 from .common import ChordModel
 
 OPSET = 20
@@ -102,8 +101,8 @@ def _describe(model: ChordModel) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _portable(model: ChordModel) -> Iterator[None]:
-    """torch's own attention while it lasts, in place of chordfast's operator, which no other runtime knows."""
-    blocks = [module for module in model.modules() if isinstance(module, MultiHeadAttention)]
+    """torch's own operators while it lasts, in place of chordfast's, which no other runtime knows."""
+    blocks: list[Any] = [module for module in model.modules() if hasattr(module, "portable")]
     for block in blocks:
         block.portable = True
     training = model.training

@@ -17,8 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .. import ops
 from ..errors import UsageError
-from ..nn.dropout import dropout
+from ..ops.attention import LONGEST, WIDEST
+from ..ops.layer_norm import branch_dropout_norm, dropout, layer_norm, layer_norm_relu_dropout
 from .common import ChordModel, described, next_divisor
 
 HEADS = ("f_head", "t_head", "d_head")
@@ -84,12 +86,35 @@ def position_code(frames: int, size: int, device: torch.device) -> Tensor:
     return torch.where(columns % 2 == 0, angles.sin(), angles.cos())
 
 
+class LayerNorm(nn.LayerNorm):
+    """The usual layer norm with what stands around it: ``x`` [..., W] and a branch to be added."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.portable = False  # True, here and below: torch's own operators only, for export
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., W] -> [..., W]."""
+        return layer_norm(x, self.weight, self.bias, "population", self.eps, plain=self.portable)
+
+    def of_branch(self, x: Tensor, y: Tensor, rate: float, alpha: Tensor) -> Tensor:
+        """The norm of x + alpha·dropout(y), [..., W]."""
+        return branch_dropout_norm(
+            x, y, self.weight, self.bias, rate, alpha, "population", self.eps, plain=self.portable
+        )
+
+    def relu_dropout(self, x: Tensor, rate: float) -> Tensor:
+        """dropout(relu(norm(x))), [..., W]."""
+        return layer_norm_relu_dropout(x, self.weight, self.bias, rate, "population", self.eps, plain=self.portable)
+
+
 class Attention(nn.Module):
     """Multi-head attention with biases and a packed in-projection; no dropout on the probabilities."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
+        self.portable = False
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = nn.Linear(width, width)
@@ -97,7 +122,7 @@ class Attention(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(self, query: Tensor, source: Tensor, keys: Tensor | None = None) -> Tensor:
-        """Queries [N, T, W] attend to ``source`` [N, S, W]; ``keys`` bool [N, 1, 1, S] is True where allowed."""
+        """Queries [N, T, W] attend to ``source`` [N, S, W]; ``keys`` bool [N, S] is True where allowed."""
         width = query.shape[-1]
         if query is source:
             q, k, v = F.linear(query, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
@@ -106,7 +131,15 @@ class Attention(nn.Module):
             q = F.linear(query, weight[:width], bias[:width])
             k, v = F.linear(source, weight[width:], bias[width:]).chunk(2, dim=-1)
         q, k, v = (z.unflatten(-1, (self.heads, -1)).transpose(1, 2) for z in (q, k, v))
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=keys)
+        if (
+            not self.portable
+            and max(query.shape[1], source.shape[1]) <= LONGEST
+            and width // self.heads <= WIDEST
+            and q.dtype != torch.float64
+        ):
+            y = cast(Tensor, ops.attention(q, k, v, mask=keys))
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=None if keys is None else keys[:, None, None, :])
         return self.out_proj(y.transpose(1, 2).flatten(2))
 
 
@@ -119,13 +152,14 @@ class FeedForward(nn.Module):
         self.alpha = nn.Parameter(torch.zeros(1))
         self.linear1 = nn.Linear(width, 4 * width)
         self.linear2 = nn.Linear(4 * width, width)
-        self.norm = nn.LayerNorm(4 * width)
-        self.norm_layer = nn.LayerNorm(width)
+        self.norm = LayerNorm(4 * width)
+        self.norm_layer = LayerNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., W] -> [..., W]."""
-        hidden = dropout(F.relu(self.norm(self.linear1(x))), self.dropout, self.training)
-        return self.norm_layer(x + self.alpha * dropout(self.linear2(hidden), self.dropout, self.training))
+        rate = self.dropout if self.training else 0.0
+        hidden = self.norm.relu_dropout(self.linear1(x), rate)
+        return self.norm_layer.of_branch(x, self.linear2(hidden), rate, self.alpha)
 
 
 def _alphas(layers: int) -> nn.ParameterList:
@@ -137,18 +171,20 @@ class Encoder(nn.Module):
 
     def __init__(self, width: int, n_freq: int, heads: int, layers: int, dropout: float) -> None:
         super().__init__()
+        self.portable = False
         self.dropout = dropout
         self.attn_layer = nn.ModuleList([Attention(width, heads) for _ in range(layers)])
         self.ff_layer = nn.ModuleList([FeedForward(width, dropout) for _ in range(layers)])
         self.attn_alphas = _alphas(layers)
         self.fc = nn.Linear(n_freq, n_freq)
-        self.norm_layer = nn.LayerNorm(n_freq)
+        self.norm_layer = LayerNorm(n_freq)
 
     def forward(self, tokens: Tensor, shape: torch.Size, keys: Tensor | None = None) -> Tensor:
         """Tokens [N, S, W] -> ``shape`` = [B, T, n_freq], of as many values."""
         for attend, feed, alpha in zip(self.attn_layer, self.ff_layer, self.attn_alphas, strict=True):
             tokens = feed(tokens + alpha * attend(tokens, tokens, keys))
-        return self.norm_layer(self.fc(dropout(tokens.reshape(shape), self.dropout, self.training)))
+        rate = self.dropout if self.training else 0.0
+        return self.norm_layer(self.fc(dropout(tokens.reshape(shape), rate, plain=self.portable)))
 
 
 class Decoder(nn.Module):
@@ -164,16 +200,17 @@ class Decoder(nn.Module):
         self.attn1_alphas = _alphas(layers)
         self.attn2_alphas = _alphas(layers)
         self.fc = nn.Linear(width, width)  # in every checkpoint, but the published code discards its output
-        self.norm_layer = nn.LayerNorm(width)
+        self.norm_layer = LayerNorm(width)
 
     def forward(self, y: Tensor, source: Tensor, keys: Tensor | None) -> Tensor:
         """[B, T, W] and the temporal encoding [B, T, W] -> features [B, T, W]."""
         layers = zip(
             self.attn_layer1, self.attn_layer2, self.ff_layer, self.attn1_alphas, self.attn2_alphas, strict=True
         )
+        rate = self.dropout if self.training else 0.0
         for self_attend, cross_attend, feed, alpha1, alpha2 in layers:
-            y = self.norm_layer(y + alpha1 * dropout(self_attend(y, y, keys), self.dropout, self.training))
-            y = self.norm_layer(y + alpha2 * dropout(cross_attend(y, source, keys), self.dropout, self.training))
+            y = self.norm_layer.of_branch(y, self_attend(y, y, keys), rate, alpha1)
+            y = self.norm_layer.of_branch(y, cross_attend(y, source, keys), rate, alpha2)
             y = feed(y)
         return y
 
@@ -220,6 +257,7 @@ class TwoE1D(ChordModel):
         self.config = config or TwoE1DConfig(**options)
         self.n_bins = self.config.n_freq
         self.num_classes = self.config.n_classes
+        self.portable = False
         self.transformer = Transformer(self.config)
         self.fc = nn.Linear(self.config.n_freq, self.config.n_classes)
 
@@ -257,9 +295,10 @@ class TwoE1D(ChordModel):
         if mask is not None:
             x = x.masked_fill(~mask[..., None], 0.0)  # whatever stands in the padding, NaN included
             # A row without any valid frame keeps its keys: an empty softmax would be NaN.
-            keys = (mask | ~mask.any(dim=1, keepdim=True))[:, None, None, :]
+            keys = mask | ~mask.any(dim=1, keepdim=True)
         features = self.transformer(x, keys)
-        logits = self.fc(dropout(features, self.config.dropout, self.training))
+        rate = self.config.dropout if self.training else 0.0
+        logits = self.fc(dropout(features, rate, plain=self.portable))
         return (logits, features) if return_features else logits
 
     def config_dict(self) -> dict[str, Any]:
