@@ -58,7 +58,7 @@ began = time.monotonic()
 assert ends(start(1), 120) == 0
 whole = time.monotonic() - began
 shutil.move(out, out + ".whole")
-killed = 0
+killed = ended = 0
 while True:
     child = start(random.choice([1, 2]))
     code = ends(child, random.uniform(0, whole) if killed < int(kills) else 120)
@@ -74,7 +74,8 @@ while True:
     elif killed >= int(kills):
         break
     else:  # done too early: keep this one to compare, and begin anew
-        shutil.move(out, f"{out}.after{killed}")
+        ended += 1
+        shutil.move(out, f"{out}.{ended}")
 print(killed)
 """
 
