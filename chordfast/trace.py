@@ -16,7 +16,7 @@ if os.environ.get("CHORDFAST_NVTX") == "1":
 
 @contextlib.contextmanager
 def stage(name: str) -> Iterator[None]:
-    """Mark a stage (decode, ingest, cqt, model, write) for Nsight; costs nothing when tracing is off."""
+    """Mark a stage (hash, decode, ingest, cqt, ring, upload, model, chords, write, store) for Nsight; free when off."""
     if _DOMAIN is None:
         yield
         return

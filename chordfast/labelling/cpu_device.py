@@ -69,6 +69,7 @@ class CpuDevice:
         """Nothing has come yet."""
 
     def end(self, task: Task, result: Result) -> None:
+        self.use.begin()
         if not self._ready:
             self._since = time.monotonic()
         self._ready.append((task, result))

@@ -99,6 +99,7 @@ class DeviceProcess(Child):
         return self.outstanding < BATCHES_AHEAD * self._batch_seconds
 
     def begin(self, task: Task) -> None:
+        self.use.begin()
         self._serial += 1
         self._songs[self._serial] = _Song(task)
         self._serials[task] = self._serial
@@ -177,7 +178,6 @@ class DeviceProcess(Child):
     def _understand(self, kind: bytes, body: bytes) -> None:
         if kind == link.READY:
             self.ready = True
-            self.use.since = time.monotonic()
         elif kind == say.TAKEN:
             self._leases.pop(say.TAKEN_FORM.unpack(body)[0]).free()
         elif kind == link.UNIT:

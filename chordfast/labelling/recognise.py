@@ -101,7 +101,7 @@ def annotate(
     found: np.ndarray | None, duration: float, options: DecodingOptions, frame_period: float, meta: dict[str, Any]
 ) -> Annotation:
     """Decode the posteriors [T, K] of a recording of ``duration`` s; without posteriors it is "N" throughout."""
-    with trace.stage("decode"):
+    with trace.stage("chords"):
         heard = np.empty((0, N_CLASS + 1), np.float32) if found is None else found
         result = decode(heard, duration, options, frame_period)
     result.meta.update(meta)

@@ -38,7 +38,6 @@ class SimulatedDevice:
 
     def start(self, done: Callable[[Finished], None], wake: Callable[[], None], _: selectors.BaseSelector) -> None:
         self._done, self._wake = done, wake
-        self.use.since = time.monotonic()
         self._thread = threading.Thread(target=self._compute, name=self.name, daemon=True)
         self._thread.start()
 
@@ -47,6 +46,7 @@ class SimulatedDevice:
 
     def begin(self, task: Task) -> None:
         self._under_way += 1
+        self.use.begin()
 
     def block(self, task: Task, lease: Lease) -> None:
         self.outstanding += lease.seconds

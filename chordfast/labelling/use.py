@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Use:
-    """What a device has done: songs, seconds of audio, and seconds it was busy, of those since ``since``."""
+    """What a device has done: songs, seconds of audio, and seconds it was busy, of those since its first song came."""
 
     name: str
     files: int = 0
@@ -16,6 +16,12 @@ class Use:
     busy: float = 0.0
     since: float = field(default_factory=time.monotonic)
     until: float | None = None
+    begun: bool = False
+
+    def begin(self) -> None:
+        """A song has come; the first one starts the clock."""
+        if not self.begun:
+            self.begun, self.since = True, time.monotonic()
 
     @property
     def idle(self) -> float:

@@ -38,10 +38,10 @@ def main(channel: int, setup_file: int, ring: int) -> None:
         _limit_memory(setup["memory_limit"])
         producer = Producer(connection, ring, setup["ring"])
         producer.say(link.READY)
+        read = _samples if setup["pcm"] else _features
         while True:
             request = producer.request()
             _forget_errors()
-            read = _samples if setup["pcm"] else _features
             producer.say(link.END, process(os.fsdecode(request[1:]), lambda path: read(path, setup, producer)))
 
 

@@ -18,7 +18,7 @@ from test_label_disk import as_nobody
 from chordfast.features import extract_song
 from chordfast.labelling import Summary, label_folder
 from chordfast.labelling.manifest import NAME, Row, read
-from chordfast.labelling.worker import process
+from chordfast.labelling.worker import read_whole
 from chordfast.ops import BTC
 
 SECONDS = 8.0
@@ -184,9 +184,8 @@ def test_no_permission_to_read() -> None:
         path.chmod(0)
         path.parent.chmod(0o755)
         with as_nobody():
-            header = process(
-                str(path), {"pcm": False, "plans": (BTC,), "extract": extract_song, "quality": "relaxed"}, None
-            )
+            header, arrays = read_whole(str(path), {"plans": (BTC,), "extract": extract_song, "quality": "relaxed"})
+    assert arrays is None
     assert header["outcome"] == "unreadable"
     assert "ermission denied" in header["note"]
     assert header["rows"] == []
