@@ -38,24 +38,30 @@ def shifted_bins(x: Tensor, bins: Tensor) -> Tensor:
     return x.gather(-1, index).masked_fill(~inside[:, None, :], SILENCE)
 
 
+def transposed_logits(logits: Tensor, shift: Tensor | None) -> Tensor:
+    """Logits [B, T, K] with each window's classes moved up by shift [B] semitones."""
+    if shift is None:
+        return logits
+    count = logits.shape[-1]
+    # Class c sounds as c - shift did: the inverse permutation.
+    source = transposed(torch.arange(count, device=logits.device), -shift[:, None], count)
+    return logits.gather(-1, source[:, None, :].expand_as(logits))
+
+
 @dataclass
 class DenseTeacher:
-    """values: logits [frames, K], any floating type."""
+    """values: logits [frames, K] in units of ``unit``, any type."""
 
     values: Tensor
+    unit: float = 1.0
 
     def logits(self, rows: Tensor, shift: Tensor | None) -> Tensor:
         """Rows [B, T] -> float32 [B, T, K], each window transposed by shift [B] semitones."""
         found = self.values[rows].float()
-        if shift is None:
-            return found
-        count = found.shape[-1]
-        # Class c sounds as c - shift did: the inverse permutation.
-        source = transposed(torch.arange(count, device=rows.device), -shift[:, None], count)
-        return found.gather(-1, source[:, None, :].expand_as(found))
+        return transposed_logits(found if self.unit == 1.0 else found * self.unit, shift)
 
     def to(self, device: torch.device) -> DenseTeacher:
-        return DenseTeacher(self.values.to(device))
+        return DenseTeacher(self.values.to(device), self.unit)
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import zlib
 from collections.abc import Callable
@@ -15,33 +16,57 @@ from torch import Tensor
 
 from ..errors import ChordfastError, LabelError, StoreError, UsageError
 from ..ops.feature_plan import FeaturePlan
-from ..store import Row, Store
+from ..store import Row, Store, StoreIdentity
+from ..store.identity import STEP
 from .corpus import Corpus, base_and_shift
-from .frames import IGNORE, DenseTeacher, Frames, TopTeacher
+from .frames import IGNORE, DenseTeacher, Frames, TopTeacher, transposed_logits
 from .labels import find_label, label_files, song_classes
 from .recipe import Recipe
 from .split import Split, choose, match, read_split, split_songs
 
-_TEACHER_ARRAYS = {"full": ("log_probability",), "topk": ("top_class", "top_log_probability", "rest"), "none": ()}
+_TEACHER_ARRAYS = {
+    "full": ("log_probability",),
+    "full8": ("log_probability",),
+    "topk": ("top_class", "top_log_probability", "rest"),
+    "none": (),
+}
 
 
-class MappedFeatures:
-    """Features that stay in the store's mapped files: rows [B, T] of consecutive frames of one song each."""
+class Mapped:
+    """Arrays that stay in the store's mapped files: rows [B, T] of consecutive frames of one song each."""
 
     def __init__(self, store: Store, positions: list[int], first: npt.NDArray[np.int64]) -> None:
         self.store, self.positions, self.first = store, positions, first
 
-    def __getitem__(self, rows: Tensor) -> Tensor:
+    def _gather(self, rows: Tensor, out: npt.NDArray[Any], read: Callable[..., npt.NDArray[Any]]) -> Tensor:
         starts = rows[:, 0].cpu().numpy()
         songs = np.searchsorted(self.first, starts, side="right") - 1
-        out = np.zeros((*rows.shape, self.store.identity.plan.n_bins), np.float16)
         for window, song, start in zip(out, songs, starts - self.first[songs], strict=True):
-            piece = self.store.features(self.positions[song], int(start), int(start) + len(window))
+            piece = read(self.positions[song], int(start), int(start) + len(window))
             window[: len(piece)] = piece
         return torch.from_numpy(out).to(rows.device)
 
+
+class MappedFeatures(Mapped):
+    """Features, float16 [B, T, n_bins]; zeros behind a song's end."""
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        out = np.zeros((*rows.shape, self.store.identity.plan.n_bins), np.float16)
+        return self._gather(rows, out, self.store.features)
+
     def song(self, song: int) -> Tensor:
         return torch.from_numpy(np.array(self.store.features(self.positions[song])))
+
+
+class MappedTeacher(Mapped):
+    """A teacher's log-probabilities."""
+
+    def logits(self, rows: Tensor, shift: Tensor | None) -> Tensor:
+        out = np.zeros((*rows.shape, self.store.identity.classes), np.float32)
+        return transposed_logits(self._gather(rows, out, self.store.teacher_logits), shift)
+
+    def to(self, device: torch.device) -> MappedTeacher:
+        return self
 
 
 def read_store(
@@ -166,13 +191,15 @@ def _assemble(
     frames = np.array([row.frames for row in rows], dtype=np.int64)
     first = np.concatenate(([0], np.cumsum(frames)[:-1])).astype(np.int64)
     total = int(frames.sum())
-    gigabytes = total * identity.plan.n_bins * 2 / 1e9
+    distil = recipe.loss.kd and bool(identity.teacher) and identity.posteriors != "none"
+    large = ["features", *(_TEACHER_ARRAYS[identity.posteriors] if distil else ())]
+    kinds = identity.arrays()
+    gigabytes = total * sum(kinds[n][0].itemsize * math.prod(kinds[n][1]) for n in large) / 1e9
     resident = gigabytes <= settings.memory_gb
     wanted: dict[str, npt.NDArray[Any]] = {}
-    names = [*(["features"] if resident else []), *(["target"] if settings.targets == "pseudo" else [])]
-    names += _TEACHER_ARRAYS[identity.posteriors] if recipe.loss.kd and identity.teacher else []
+    names = [*(large if resident else []), *(["target"] if settings.targets == "pseudo" else [])]
     for name in names:
-        dtype, shape = identity.arrays()[name]
+        dtype, shape = kinds[name]
         wanted[name] = np.empty((total, *shape), dtype)
     target = wanted.setdefault("target", np.empty(total, np.int16))
     weight = np.ones(total, np.float16) if settings.weight_by != "none" else None
@@ -191,19 +218,22 @@ def _assemble(
     tensors = {name: torch.from_numpy(array) for name, array in wanted.items()}
     positions = [store.position(row.id) for row in rows]
     features: Any = tensors["features"] if resident else MappedFeatures(store, positions, first)
+    teacher: Any = _teacher(tensors, identity)
+    if distil and not resident:
+        teacher = MappedTeacher(store, positions, first)
     kind = "in memory" if resident else "read from the mapped store"
     hours = total * identity.plan.frame_period / 3600
     data = Frames(
         features,
         tensors["target"],
         None if weight is None else torch.from_numpy(weight),
-        _teacher(tensors, identity.classes),
+        teacher,
         identity.classes,
         identity.plan.bins_per_octave // 12,
     )
     note = (
         f"{len(rows)} songs, {hours:.1f} h: {len(parts.train)} train, {len(parts.val)} validate, {len(ids.test)} kept "
-        f"for testing; features {gigabytes:.2f} GB, {kind}"
+        f"for testing; {' and '.join(['features', *(['posteriors'] if distil else [])])} {gigabytes:.2f} GB, {kind}"
     )
     return Corpus(
         [row.id for row in rows], first, frames, parts, data, identity.plan, identity.plan_hash, identity.teacher,
@@ -211,11 +241,13 @@ def _assemble(
     )  # fmt: skip
 
 
-def _teacher(tensors: dict[str, Tensor], classes: int) -> DenseTeacher | TopTeacher | None:
+def _teacher(tensors: dict[str, Tensor], identity: StoreIdentity) -> DenseTeacher | TopTeacher | None:
     if "log_probability" in tensors:
-        return DenseTeacher(tensors["log_probability"])
+        return DenseTeacher(tensors["log_probability"], -STEP if identity.posteriors == "full8" else 1.0)
     if "top_class" in tensors:
-        return TopTeacher(tensors["top_class"], tensors["top_log_probability"], tensors["rest"], classes)
+        names = ("top_class", "top_log_probability", "rest")
+        classes, log_probability, rest = (tensors[name] for name in names)
+        return TopTeacher(classes, log_probability, rest, identity.classes)
     return None
 
 

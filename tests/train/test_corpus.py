@@ -27,8 +27,9 @@ def labels(folder: Path, songs: int = 6, lines: str = "0 5 C:maj\n5 8 A:min\n8 1
     return folder
 
 
-def test_pseudo_labels(tmp_path: Path) -> None:
-    store = toy_store(tmp_path / "store")
+@pytest.mark.parametrize(("kind", "error"), [("topk", 2e-3), ("full", 1e-3), ("full8", 0.05)])
+def test_pseudo_labels(kind: str, error: float, tmp_path: Path) -> None:
+    store = toy_store(tmp_path / "store", posteriors=kind)
     corpus = Corpus.from_store(store, toy_recipe("stage1", "btc", "loss.kd=true"))
     parts = split_songs(6, 0.8, 0.1, 42, True, True)
     named = Split(*([f"a/s{i}.ogg" for i in part] for part in parts))
@@ -43,8 +44,8 @@ def test_pseudo_labels(tmp_path: Path) -> None:
         np.testing.assert_array_equal(corpus.data.target[rows].numpy(), target)
         at = torch.arange(rows.start, rows.stop)[None]
         found = corpus.data.teacher.logits(at, None)[0].softmax(-1).numpy()
-        np.testing.assert_allclose(found, posteriors, atol=2e-3)
-    assert "features 0.00 GB, in memory" in corpus.notes[0] and "kept for testing" in corpus.notes[0]
+        np.testing.assert_allclose(found, posteriors, atol=error)
+    assert "features and posteriors 0.00 GB, in memory" in corpus.notes[0] and "kept for testing" in corpus.notes[0]
     assert (corpus.teacher, corpus.teacher_hash) == ("toy", "f00")
     values = np.concatenate([song(120 + 13 * int(corpus.ids[i][3]), int(corpus.ids[i][3]))[0].astype(np.float16).ravel()
                              for i in corpus.parts.train]).astype(np.float64)  # fmt: skip
@@ -54,7 +55,8 @@ def test_pseudo_labels(tmp_path: Path) -> None:
 def test_mapped_features_are_the_same(tmp_path: Path) -> None:
     store = toy_store(tmp_path / "store")
     resident, mapped = (
-        Corpus.from_store(store, toy_recipe("stage1", "btc", f"data.memory_gb={size}")) for size in (1, 0)
+        Corpus.from_store(store, toy_recipe("stage1", "btc", "loss.kd=true", f"data.memory_gb={size}"))
+        for size in (1, 0)
     )
     assert "read from the mapped store" in mapped.notes[0]
     first = torch.tensor([0, 5, int(mapped.first[1]), int(mapped.first[2]) + 9])
@@ -63,6 +65,8 @@ def test_mapped_features_are_the_same(tmp_path: Path) -> None:
     assert one.mask is not None and two.mask is not None
     assert torch.equal(one.mask, two.mask) and torch.equal(one.target, two.target)
     assert torch.equal(one.features[one.mask], two.features[two.mask])
+    assert one.teacher is not None and two.teacher is not None
+    torch.testing.assert_close(one.teacher[one.mask], two.teacher[two.mask], rtol=1e-6, atol=1e-6)
     assert mapped.statistics(mapped.parts.train) == resident.statistics(resident.parts.train)
 
 
