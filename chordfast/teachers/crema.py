@@ -44,6 +44,8 @@ def harmonic_db(magnitude: Any) -> Any:
         )
     octave = CREMA_H2.bins_per_octave
     if isinstance(magnitude, Tensor):
+        if magnitude.device.type == "cpu":  # the same bits as an array's: torch rounds the logarithm differently
+            return torch.from_numpy(harmonic_db(magnitude.numpy()))
         decibels = 20.0 * magnitude.clamp(min=_AMPLITUDE_FLOOR).log10()
         parts = [decibels[:, first : first + N_BINS] for first in (0, octave)]
         loudest = [part.amax() if len(part) else part.new_zeros(()) for part in parts]

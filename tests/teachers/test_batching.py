@@ -36,6 +36,17 @@ def check(recogniser: Recogniser, bins: int) -> None:
             np.testing.assert_array_equal(found, alone[index])
 
 
+@pytest.mark.parametrize("name", ["btc", "crema"])
+def test_tensors_give_the_bits_of_arrays(name: str) -> None:
+    torch.manual_seed(0)
+    recogniser = Crema(random_tensors()) if name == "crema" else Windowed(BTC(num_layers=2), name)
+    given = songs(252 if name == "crema" else 144)
+    found = recogniser.posteriors([torch.from_numpy(song) for song in given])
+    for one, other in zip(found, recogniser.posteriors(given), strict=True):
+        assert isinstance(one, torch.Tensor)
+        np.testing.assert_array_equal(one.numpy(), other)
+
+
 def test_windows_of_songs_together(network: Windowed) -> None:
     check(network, 144)
 
