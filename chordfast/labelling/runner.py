@@ -206,8 +206,12 @@ class Runner:
             lease.free()
             return True
         if task.device is None:
-            # A song that a device has died with goes alone, so that others do not die with it again.
-            free = [device for device in self.devices if device.room() and (not task.deaths or device.settled())]
+            # A song that a device has died with goes alone, so that others do not die with it again, and goes first.
+            after = not task.deaths and any(other.task.deaths for other in self._stalled)
+            free = [
+                device for device in self.devices
+                if device.room() and not after and (not task.deaths or device.settled())
+            ]  # fmt: skip
             if not free:
                 return False
             task.device = min(free, key=lambda device: device.outstanding)

@@ -59,6 +59,17 @@ class Poison(TemplateRecogniser):
         return super().posteriors(features)
 
 
+class TwoPlans(TemplateRecogniser):
+    """Wants crema's features, too, and looks at both."""
+
+    plans = (CREMA, FeaturePlan())
+
+    def posteriors(self, features: list[Any]) -> list[np.ndarray]:
+        assert all(len(wide) == len(narrow) and wide.shape[1] == 252 for wide, narrow in features)
+        assert all(float(wide.min()) >= 0 for wide, _ in features)
+        return super().posteriors([narrow for _, narrow in features])
+
+
 class Failing(TemplateRecogniser):
     def posteriors(self, features: list[np.ndarray]) -> list[np.ndarray]:
         raise RuntimeError("out of memory, or so")
@@ -89,8 +100,14 @@ def test_workers_threads_and_batches_change_nothing(
     assert rows_and_labels(tmp_path) == expected
 
 
+def test_a_recogniser_of_several_plans(songs: Path, expected: tuple[Any, Any], tmp_path: Path) -> None:
+    label_folder(songs, tmp_path, TwoPlans(), jobs=2, batch_frames=100)
+    assert rows_and_labels(tmp_path)[1] == expected[1]
+
+
 def test_device_processes_give_the_same_files(songs: Path, expected: tuple[Any, Any], tmp_path: Path) -> None:
-    summary = label_folder(songs, tmp_path, TemplateRecogniser(), jobs=2, device="cpu-process", gpus=2, batch_frames=60)
+    settings: dict[str, Any] = {"jobs": 2, "device": "cpu-process", "gpus": 2, "batch_frames": 60}
+    summary = label_folder(songs, tmp_path, TwoPlans(), **settings)
     assert rows_and_labels(tmp_path) == expected
     assert sum(use.files for use in summary.devices) == 9  # all that had any samples
     assert [use.name for use in summary.devices] == ["cpu-process#0", "cpu-process#1"]
