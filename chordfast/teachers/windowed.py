@@ -48,6 +48,10 @@ class Windowed:
         self.device = torch.device("cpu")
         self.precision = "fp32"
         self.classes = model.num_classes
+        # What the trainer wrote: its targets may put changes elsewhere than BTC's.
+        found = (model.metadata.get("provenance") or {}).get("boundary")
+        if isinstance(found, int | float) and -1 < found < 1:
+            self.boundary = float(found)
         self.hash = weights_hash(
             {key: tensor.cpu().numpy() for key, tensor in model.state_dict().items()}
             | {"mean": np.array(model.mean), "std": np.array(model.std)}

@@ -14,6 +14,7 @@ import torch
 
 from ..errors import ChordfastError, UsageError
 from ..models import ChordModel, save_checkpoint
+from .boundary import boundary_of
 from .corpus import Corpus
 from .journal import Journal, Line, clock, now
 from .parallel import Ranks, join
@@ -297,6 +298,7 @@ class _Run:
             "teacher": corpus.teacher,
             "teacher_hash": corpus.teacher_hash,
             "targets": self.recipe.data.targets,
+            "boundary": boundary_of(self.recipe.data.targets, corpus.teacher),
             "epoch": self.epoch,
             "val_accuracy": accuracy,
             "train_songs": len(corpus.parts.train),

