@@ -271,6 +271,8 @@ def report(result: dict) -> bool:
             f"\nend to end {statistics.median(spread):.2f} x ({min(spread):.2f} to {max(spread):.2f} over the repeats)"
         )
     print(f"same label for {100 * result['agreement']:.2f} % of the time")
+    share = median["chordfast"]["rest"] / median["chordfast"]["cpu"]
+    print(f"beyond decoding, kernels and model {share:.1%} of chordfast's CPU time (whole runs: bench_scaling.py)")
     if not valid:
         print(f"no ratio: the labels agree for less than {100 * ENOUGH:.0f} % of the time", file=sys.stderr)
     return valid
