@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,7 @@ from .song import write_song_page
 from .sources import LABEL_SUFFIXES, THUMBNAIL_SIGNS, disagreement, is_label_file, read_labels, thumbnail
 
 MANIFEST = "manifest.jsonl"
+MANIFESTS = re.compile(r"manifest(\.\d+-of-\d+)?\.jsonl")  # of all recordings, or of a shard
 SCRIPTS = ("chords.js", "theme.js", "gallery.js")
 
 
@@ -29,6 +31,7 @@ class Entry:
     note: str = ""
     seconds: float | None = None
     confidence: float | None = None
+    when: int = 0  # ns since 1970 when the row was written
 
     @property
     def page(self) -> str:
@@ -37,22 +40,22 @@ class Entry:
 
 
 def read_folder(folder: str | os.PathLike[str]) -> list[Entry]:
-    """The songs of a folder: the manifest's rows (the last one of each path), else every label file.
+    """The songs of a folder: the rows of its manifests (the newest of each path), else every label file.
 
     UsageError when there is no such folder or nothing in it.
     """
     root = Path(folder)
     if not root.is_dir():
         raise UsageError(f"no such folder: {root}")
-    try:
-        lines = (root / MANIFEST).read_bytes().split(b"\n")
-    except FileNotFoundError:
+    manifests = sorted(path for path in root.iterdir() if MANIFESTS.fullmatch(path.name))
+    if not manifests:
         found = sorted(path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in LABEL_SUFFIXES)
         songs = {path.with_suffix(""): path.as_posix() for path in sorted(found, key=_rank, reverse=True)}
         entries = [Entry(path=name, labels=name) for _, name in sorted(songs.items())]
     else:
+        lines = (line for path in manifests for line in path.read_bytes().split(b"\n"))
         rows = [row for row in map(_row, lines) if row is not None]
-        entries = list({row.path: row for row in rows}.values())
+        entries = list({row.path: row for row in sorted(rows, key=lambda row: row.when)}.values())
     if not entries:
         raise UsageError(f"{root} holds neither a {MANIFEST} with rows nor label files; name a labelled folder")
     return entries
@@ -72,6 +75,7 @@ def _row(line: bytes) -> Entry | None:
             note=str(row.get("note", "")),
             seconds=float(row["seconds"]),
             confidence=None if confidence is None else float(confidence),
+            when=int(row.get("when", 0)),
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

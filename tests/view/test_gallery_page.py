@@ -116,3 +116,16 @@ def test_errors(folder: Path, tmp_path: Path) -> None:
         gallery_page(tmp_path / "empty")
     with pytest.raises(ChordfastError, match="the folder does not exist; create it"):
         write_gallery(folder, tmp_path / "none" / "g.html")
+
+
+def test_shards_make_one_gallery(tmp_path: Path) -> None:
+    """Every shard's rows, and of a song that two have labelled the newest."""
+    for shard, row in (
+        ("1-of-2", Row("b.mp3", "timeout")),
+        ("0-of-2", Row("a.mp3", "ok", {"lab": "a.lab"}, 4.0)),
+        ("0-of-1", Row("b.mp3", "ok", {"lab": "b.lab"}, 3.0)),
+    ):
+        with Manifest(tmp_path, shard) as manifest:
+            manifest.append(row)
+    found = sorted((entry.path, entry.outcome, entry.seconds) for entry in read_folder(tmp_path))
+    assert found == [("a.mp3", "ok", 4.0), ("b.mp3", "ok", 3.0)]
