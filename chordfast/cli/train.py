@@ -19,6 +19,7 @@ STAGES = ("stage1", "stage2", "scratch", "teacher")
 @click.command()
 @click.argument("stage", required=False, type=click.Choice(STAGES))
 @click.option("--store", metavar="DIR", help="Store of features and pseudo-labels (chordfast label --store).")
+@click.option("--audio", metavar="DIR", help="Recordings to be put into the store first, by --teacher (default crema).")
 @click.option("--labels", metavar="DIR", help="Label files named like the songs: stage2, scratch, teacher.")
 @click.option("--student", metavar="NAME|FILE", help="btc or 2e1d, or the checkpoint to go on from.")
 @click.option("--teacher", metavar="NAME", help="Insist that the store's posteriors are this teacher's.")
@@ -39,10 +40,10 @@ STAGES = ("stage1", "stage2", "scratch", "teacher")
 @click.option("--progress", type=click.Choice(["auto", "rich", "plain", "none"]), default="auto", show_default=True)
 @click.option("--show", is_flag=True, help="Print the recipe as YAML and stop.")
 def train(
-    *, stage: str | None, store: str | None, labels: str | None, student: str | None, teacher: str | None,
-    split: str | None, config: str | None, settings: tuple[str, ...], compat: tuple[str, ...], output: str,
-    resume: bool, minutes: float | None, device: str, threads: int | None, skip_unlabelled: bool, tensorboard: bool,
-    wandb: bool, progress: str, show: bool,
+    *, stage: str | None, store: str | None, audio: str | None, labels: str | None, student: str | None,
+    teacher: str | None, split: str | None, config: str | None, settings: tuple[str, ...], compat: tuple[str, ...],
+    output: str, resume: bool, minutes: float | None, device: str, threads: int | None, skip_unlabelled: bool,
+    tensorboard: bool, wandb: bool, progress: str, show: bool,
 ) -> None:  # fmt: skip
     """Train a student by a recipe: STAGE is stage1 (pseudo-labels), stage2 (labels, and a teacher's posteriors),
     scratch (labels alone) or teacher (as BTC was).
@@ -63,8 +64,14 @@ def train(
     if show:
         click.echo(recipe.to_yaml(), nl=False)
         return
+    quiet = progress == "none" or os.environ.get("RANK", "0") != "0"
+    if audio is not None:
+        teacher = teacher or "crema"
+        store = store or str(Path(output) / "store")
+        _fill(store, audio, teacher, Path(output), recipe.loss.kd, quiet)
+        teacher = None  # the store refuses any other than its own
     if store is None:
-        raise UsageError("there is nothing to train on; name a store (--store DIR, made by chordfast label --store)")
+        raise UsageError("there is nothing to train on; name a store (chordfast label --store), or --audio to make one")
     import torch
 
     from chordfast.train import Corpus
@@ -72,7 +79,6 @@ def train(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    quiet = progress == "none" or os.environ.get("RANK", "0") != "0"
     corpus = Corpus.from_store(
         store, recipe, labels, split, teacher=teacher, skip=skip_unlabelled, warn=lambda text: _say(text, quiet)
     )
@@ -83,6 +89,22 @@ def train(
     if not quiet and result.best_epoch:
         click.echo(f"best      epoch {result.best_epoch}, frame accuracy {100 * result.best_accuracy:.2f} %")
         click.echo(f"written   {result.best}")
+
+
+def _fill(store: str, audio: str, teacher: str, output: Path, distil: bool, quiet: bool) -> None:
+    """Features and the teacher's posteriors of a folder of recordings; those that are there already are not redone."""
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UsageError("--audio goes with one process; make the store first, with chordfast label --store")
+    from chordfast import label_folder
+
+    # A byte for every class: distilling at a temperature above 1 needs more than the likeliest eight.
+    kind = "full8" if distil else "topk"
+    summary = label_folder(
+        audio, output / "teacher", model=teacher, store=store, store_posteriors=kind, root=audio,
+        progress="none" if quiet else "auto",
+    )  # fmt: skip
+    for failure in summary.failures[:5]:
+        _say(f"{failure.path} is not in the store ({failure.outcome})", quiet)
 
 
 def _recipe(

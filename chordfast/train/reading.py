@@ -232,8 +232,8 @@ def _assemble(
         identity.plan.bins_per_octave // 12,
     )
     note = (
-        f"{len(rows)} songs, {hours:.1f} h: {len(parts.train)} train, {len(parts.val)} validate, {len(ids.test)} kept "
-        f"for testing; {' and '.join(['features', *(['posteriors'] if distil else [])])} {gigabytes:.2f} GB, {kind}"
+        f"{len(parts.train)} songs train and {len(parts.val)} validate, {hours:.1f} h; {len(ids.test)} kept for "
+        f"testing; {' and '.join(['features', *(['posteriors'] if distil else [])])} {gigabytes:.2f} GB, {kind}"
     )
     return Corpus(
         [row.id for row in rows], first, frames, parts, data, identity.plan, identity.plan_hash, identity.teacher,

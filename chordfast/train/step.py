@@ -66,7 +66,8 @@ class Step:
             lr = torch.tensor(settings.lr, device=self.device)  # read anew by every replay of the graph
         kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
         numbers: dict[str, Any] = {"betas": settings.betas, "eps": settings.eps}
-        optimizer = kind([self.flat.leaf], lr=lr, weight_decay=settings.weight_decay, fused=True, **numbers)
+        numbers |= {"weight_decay": settings.weight_decay, "fused": True, "capturable": self.device.type == "cuda"}
+        optimizer = kind([self.flat.leaf], lr=lr, **numbers)
         # The moments now, not at the first step: they can be loaded, and a graph must not allocate them.
         optimizer.state[self.flat.leaf] = {
             "step": torch.zeros((), device=self.device),

@@ -45,6 +45,22 @@ def test_store_to_labels(tmp_path: Path) -> None:
     assert second.exit_code == 0, second.output
 
 
+def test_from_recordings(tmp_path: Path) -> None:
+    toy = ("--store", toy_store(tmp_path / "toy"), "--progress", "none", *QUICK)
+    assert chordfast("train", "stage1", *toy, "-o", tmp_path / "teacher").exit_code == 0
+    music = tmp_path / "music"
+    music.mkdir()
+    for name in ("one", "two", "three"):
+        (music / f"{name}.ogg").symlink_to(Path(__file__).parents[2] / "chordfast/data/demo.ogg")
+    (music / "broken.ogg").write_bytes(b"OggS")
+    arguments = ("--audio", music, "--teacher", tmp_path / "teacher" / "best.safetensors", "-o", tmp_path / "run")
+    done = chordfast("train", "stage1", *arguments, "--progress", "plain", "--set", "loss.kd=true", *QUICK)
+    assert done.exit_code == 0, done.output
+    assert "broken.ogg is not in the store (unreadable)" in done.output
+    assert "1 songs train and 1 validate" in done.output and (tmp_path / "run" / "store" / "store.json").exists()
+    assert (tmp_path / "run" / "teacher" / "one.lab").exists() and (tmp_path / "run" / "best.safetensors").exists()
+
+
 def test_recipe_is_shown(tmp_path: Path) -> None:
     shown = chordfast("train", "stage2", "--show", "-o", tmp_path, "--set", "optimizer.lr=3e-6", "--student", "2e1d",
                       "--compat", "tails")  # fmt: skip
@@ -55,7 +71,7 @@ def test_recipe_is_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [
-        (["stage1"], "name a store (--store DIR"),
+        (["stage1"], "name a store (chordfast label --store)"),
         ([], "say what to train: one of stage1"),
         (["stage1", "--set", "loop.batch=x"], "loop.batch is 'x'; give a whole number"),
         (["stage1", "--student", "none.safetensors"], "none.safetensors does not exist"),
