@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from typing import Any
 
 import backends
@@ -205,6 +207,13 @@ def test_bad_input_is_named_in_one_sentence(name: str, arguments: Any, message: 
     with pytest.raises(UsageError, match=re.escape(message)) as caught:
         getattr(op, name)(*arguments)
     assert str(caught.value).startswith(f"{name}: ") and ". " not in str(caught.value)
+
+
+@pytest.mark.parametrize("statement", ["from chordfast.ops import dropout", "import chordfast.ops.layer_norm"])
+def test_the_names_are_functions_however_they_are_imported(statement: str) -> None:
+    check = "assert ops.layer_norm.__name__ == 'layer_norm' and ops.dropout_add_cat.__name__ == 'dropout_add_cat'"
+    code = f"{statement}\nfrom chordfast import ops\nimport chordfast.ops.layer_norm\n{check}"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_native_calls_refuse_what_would_overrun() -> None:
