@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ STAGES = ("stage1", "stage2", "scratch", "teacher")
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder.")
 @click.option("--minutes", type=click.FloatRange(min=0), metavar="N", help="Stop after so long, to be resumed.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option("--gpus", type=click.IntRange(min=1), metavar="N", help="Train on N GPUs of this machine.")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads of the arithmetic on the CPU.")
 @click.option("--skip-unlabelled", is_flag=True, help="Leave songs without usable labels out.")
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard files.")
@@ -42,15 +44,19 @@ STAGES = ("stage1", "stage2", "scratch", "teacher")
 def train(
     *, stage: str | None, store: str | None, audio: str | None, labels: str | None, student: str | None,
     teacher: str | None, split: str | None, config: str | None, settings: tuple[str, ...], compat: tuple[str, ...],
-    output: str, resume: bool, minutes: float | None, device: str, threads: int | None, skip_unlabelled: bool,
-    tensorboard: bool, wandb: bool, progress: str, show: bool,
+    output: str, resume: bool, minutes: float | None, device: str, gpus: int | None, threads: int | None,
+    skip_unlabelled: bool, tensorboard: bool, wandb: bool, progress: str, show: bool,
 ) -> None:  # fmt: skip
     """Train a student by a recipe: STAGE is stage1 (pseudo-labels), stage2 (labels, and a teacher's posteriors),
     scratch (labels alone) or teacher (as BTC was).
 
     The folder of the run holds recipe.yaml, split.json, log.jsonl, curves.svg, last.pt to resume from, and
-    best.safetensors for chordfast label --model. Several processes: torchrun -m chordfast train ...
+    best.safetensors for chordfast label --model. Several machines: torchrun -m chordfast train ... on each.
     """
+    if gpus is not None:
+        device = "cuda"
+        if gpus > 1 and "WORLD_SIZE" not in os.environ:
+            _many(gpus)
     given = Path(output) / "recipe.yaml"
     if resume and config is None and given.exists():
         config = str(given)
@@ -89,6 +95,12 @@ def train(
     if not quiet and result.best_epoch:
         click.echo(f"best      epoch {result.best_epoch}, frame accuracy {100 * result.best_accuracy:.2f} %")
         click.echo(f"written   {result.best}")
+
+
+def _many(gpus: int) -> None:
+    """Become torchrun with this very command line."""
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={gpus}", "-m", "chordfast"]
+    os.execv(sys.executable, [sys.executable, *launch, *sys.argv[1:]])
 
 
 def _fill(store: str, audio: str, teacher: str, output: Path, distil: bool, quiet: bool) -> None:

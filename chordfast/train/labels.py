@@ -19,7 +19,7 @@ TOLERANCE = 1.0
 
 
 def label_files(folder: str | os.PathLike[str]) -> dict[str, Path]:
-    """Label files by their path below the folder without suffix, and by their bare name where that is unique."""
+    """Label files by their path below the folder without suffix, and by "/" and the bare name where that is unique."""
     root = Path(folder)
     if not root.is_dir():
         raise UsageError(f"{root} is no folder; give the folder of label files")
@@ -29,13 +29,15 @@ def label_files(folder: str | os.PathLike[str]) -> dict[str, Path]:
         if path.suffix.lower() in READABLE and path.is_file():
             found.setdefault(path.relative_to(root).with_suffix("").as_posix(), path)
             bare.setdefault(path.stem, []).append(path)
-    return {**{stem: paths[0] for stem, paths in bare.items() if len(paths) == 1}, **found}
+    return {**{f"/{stem}": paths[0] for stem, paths in bare.items() if len(paths) == 1}, **found}
 
 
 def find_label(files: dict[str, Path], song: str) -> Path | None:
-    """The label file of a song's id, which may have an audio suffix and folders the labels lack."""
+    """The label file of a song's id, which may have an audio suffix, and folders that the labels lack, or lack folders
+    that they have; where both have folders, they must be the same."""
     path = Path(song)
-    return next((files[name] for name in (song, path.with_suffix("").as_posix(), path.stem) if name in files), None)
+    names = [song, path.with_suffix("").as_posix(), path.stem, *([f"/{path.stem}"] if "/" not in song else [])]
+    return next((files[name] for name in names if name in files), None)
 
 
 def song_classes(

@@ -26,6 +26,8 @@ from .student import load_student, new_student
 from .validation import Validation
 from .windows import Windows, cut, epoch_order
 
+_SILENCE = 60.0  # seconds after which a line is due, however few the steps
+
 
 @dataclass(frozen=True)
 class Result:
@@ -105,7 +107,7 @@ class _Run:
         self.finished = False
         self.before = self.step.sums.clone()
         self.pending: list[tuple[int, Windows]] = []
-        self.started = self.saved = now()
+        self.started = self.saved = self.spoke = now()
         self.deadline = None if minutes is None else now() + 60 * minutes
         if ranks.first:
             _make(out)
@@ -192,7 +194,7 @@ class _Run:
                 self.step(batch, None if shifts is None else shifts[which])
                 self.position += 1
                 self.pending.append((self.global_step, batch))
-                if len(self.pending) == loop.log_every:
+                if len(self.pending) == loop.log_every or now() - self.spoke > _SILENCE:
                     loss = self._log(now() - began, self.position - first)
                     show(self.position, loss)
                 elif self.journal.kind == "rich":
@@ -222,6 +224,7 @@ class _Run:
             "seconds_left": round(left),
         }
         self.journal.write(line)
+        self.spoke = now()
         if self.journal.kind == "plain":
             self.journal.say(
                 f"epoch {self.epoch + 1}/{self.recipe.loop.epochs} step {self.position}/{self.steps} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,22 @@ def test_from_recordings(tmp_path: Path) -> None:
     assert "broken.ogg is not in the store (unreadable)" in done.output
     assert "1 songs train and 1 validate" in done.output and (tmp_path / "run" / "store" / "store.json").exists()
     assert (tmp_path / "run" / "teacher" / "one.lab").exists() and (tmp_path / "run" / "best.safetensors").exists()
+
+
+def test_several_gpus_are_torchruns_business(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def execute(path: str, arguments: list[str]) -> None:
+        calls.append((path, arguments))
+        raise SystemExit(0)
+
+    line = ["train", "stage1", "--store", "x", "--gpus", "2", "-o", str(tmp_path / "run")]
+    monkeypatch.setattr("os.execv", execute)
+    monkeypatch.setattr("sys.argv", ["chordfast", *line])
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert chordfast(*line).exit_code == 0
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "chordfast"]
+    assert calls == [(sys.executable, [sys.executable, *launch, *line])]
 
 
 def test_recipe_is_shown(tmp_path: Path) -> None:

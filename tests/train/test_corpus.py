@@ -16,6 +16,7 @@ from chordfast.store import SongRecord, Store, StoreIdentity, StoreWriter
 from chordfast.train import RECIPES, Corpus, Split, split_songs
 from chordfast.train.corpus import base_and_shift
 from chordfast.train.frames import IGNORE
+from chordfast.train.labels import find_label, label_files
 
 PERIOD = BTC.frame_period
 
@@ -80,6 +81,23 @@ def test_ground_truth_at_the_frames_centre(tmp_path: Path) -> None:
     np.testing.assert_array_equal(target, wanted)
     compat = Corpus.from_store(store, recipe.updated({"compat": ["labels"]}), tmp_path / "labels")
     assert set(compat.data.target.tolist()) == {1, 126, 168, 169}
+
+
+def test_which_label_belongs_to_a_song(tmp_path: Path) -> None:
+    for name in ("a/x.lab", "b/x.lab", "b/y.lab", "z.lab", "notes.txt.bak"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("0 1 C\n")
+    files = label_files(tmp_path)
+    wanted = {
+        "a/x.ogg": "a/x.lab",
+        "b/x": "b/x.lab",
+        "c/z.flac": "z.lab",  # labels without folders
+        "y.mp3": "b/y.lab",  # recordings without folders
+        "x.mp3": None,  # of two, which one?
+        "a/y.mp3": None,  # another folder's
+    }
+    for song_id, label in wanted.items():
+        assert find_label(files, song_id) == (None if label is None else tmp_path / label), song_id
 
 
 def test_shifted_songs_train_with_their_original(tmp_path: Path) -> None:
