@@ -58,7 +58,7 @@ _FIELDS = frozenset(_COLUMNS)
 # The same in most rows: kept once.
 _SHARED = ("outcome", "model", "model_hash", "features_hash", "options_hash", "decoder", "chordfast", "store", "device")
 _NAMES = re.compile(r"manifest(?:\.(\d+-of-\d+))?\.jsonl")
-_LOCK_PATIENCE = 0.5  # seconds; a look at the lock (`held`) takes it for a moment
+_LOCK_PATIENCE = 2.0  # seconds; a look at the lock (`held`) takes it, and so does a process a killed run was starting
 
 
 def file_name(shard: str = "") -> str:

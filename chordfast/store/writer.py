@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from .record import Row, SongRecord, checksums, reduce
 from .sealing import seal, sync_folder
 
 SHARD_BYTES = 512 << 20
+_LOCK_PATIENCE = 2.0  # seconds; a process that a killed writer was just starting keeps the lock until it has started
 
 
 class StoreWriter:
@@ -55,13 +57,20 @@ class StoreWriter:
             (self.layout.root / name).mkdir(parents=True, exist_ok=True)
         sync_folder(self.layout.root)
         self._lock = open(self.layout.lock(self.writer), "ab")  # noqa: SIM115 - held as long as the writer
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
-            raise UsageError(
-                f"another writer {self.writer!r} is at work in {self.layout.root}; wait for it, or give another name"
-            ) from None
+        until = time.monotonic() + _LOCK_PATIENCE
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() < until:
+                    time.sleep(0.02)
+                    continue
+                self._lock.close()
+                raise UsageError(
+                    f"another writer {self.writer!r} is at work in {self.layout.root}; wait for it, or give another "
+                    "name"
+                ) from None
         try:
             self.identity = _agree(self.layout, identity, self.writer)
             self._recover()
