@@ -1,6 +1,6 @@
 """Time of a training step: chordfast's against plain torch modules, same weights, same batch, same run.
 
-    python benchmarks/bench_train.py [--batch 128] [--device cpu] [--threads 1 2] [--precision fp32 bf16] [--steps 3]
+    python benchmarks/bench_train.py [--batch 128] [--device cpu] [--threads 1 2] [--precision fp32 bf16] [--compile]
 
 A step is forward, stage 2's loss (selective distillation and focal loss), backward, clipping and AdamW. "eager" is the
 network as the papers' code has it: softmax attention with a mask, torch's own convolutions, dropout and a layer norm of
@@ -88,7 +88,9 @@ def alternate(steps: dict[str, Callable[[], None]], count: int, device: torch.de
     return times
 
 
-def measure(architecture: str, precision: str, batch: int, count: int, device: torch.device) -> None:
+def measure(
+    architecture: str, precision: str, batch: int, count: int, device: torch.device, compiled: bool = False
+) -> None:
     settings = [f"loop.batch={batch}", f"loop.precision={precision}", f"model.architecture={architecture}"]
     recipe = RECIPES["stage2"].with_settings(settings)
     data = corpus(batch)
@@ -107,10 +109,16 @@ def measure(architecture: str, precision: str, batch: int, count: int, device: t
     with torch.no_grad():
         same = (model.eval()(x[:4]) - twin.eval()(x[:4])).abs().max().item()
     model.train(), twin.train()
-    times = alternate({"eager": lambda: eager(x, u, y), "ours": lambda: ours(table, None)}, count, device)
+    steps: dict[str, Callable[[], None]] = {"eager": lambda: eager(x, u, y), "ours": lambda: ours(table, None)}
+    if compiled:
+        other = EagerStep(torch.compile(eager_twin(model)), device, precision)
+        steps["compiled"] = lambda: other(x, u, y)
+    times = alternate(steps, count, device)
     found = {name: statistics.median(values) for name, values in times.items()}
     quartiles = {name: np.percentile(values, [25, 75]) for name, values in times.items()}
     spread = ", ".join(f"{name} {1e3 * low:.0f}-{1e3 * high:.0f}" for name, (low, high) in quartiles.items())
+    if compiled:
+        spread = f"torch.compile {1e3 * found['compiled']:.1f} ms, {found['compiled'] / found['ours']:.2f} x; {spread}"
     hours = batch * FRAMES * 2048 / 22050 / 3600
     print(
         f"{architecture:5} {precision} {torch.get_num_threads()} threads: eager {1e3 * found['eager']:7.1f} ms, ours "
@@ -129,6 +137,7 @@ def main() -> None:
     parser.add_argument("--precision", nargs="+", default=["fp32", "bf16"], choices=["fp32", "bf16"])
     parser.add_argument("--networks", nargs="+", default=["btc", "2e1d"], choices=["btc", "2e1d"])
     parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--compile", action="store_true", help="also against torch.compile of the eager network")
     given = parser.parse_args()
     device = torch.device(given.device)
     print(f"batch {given.batch} windows of {FRAMES} frames on {device}, torch {torch.__version__}")
@@ -137,7 +146,7 @@ def main() -> None:
         for architecture in given.networks:
             for precision in given.precision:
                 torch.manual_seed(0)
-                measure(architecture, precision, given.batch, given.steps, device)
+                measure(architecture, precision, given.batch, given.steps, device, given.compile)
 
 
 if __name__ == "__main__":
