@@ -1,12 +1,13 @@
 """From audio files to label files, chordfast against librosa and the same model, one core each, in one run.
 
 Usage: python benchmarks/bench_label.py --audio DIR [--limit-minutes M] [--model crema|btc-random|PATH]
-                                        [--repeats R] [--batch B] [--quality relaxed|exact] [--json OUT]
+                                        [--repeats R] [--batch B] [--quality relaxed|exact] [--precision fp32|bf16]
+                                        [--json OUT]
 
 chordfast: extract_song (decode, ingest, CQT), posteriors of B songs at a time, decode, write.
 librosa:   librosa.load taken apart into its own steps (decode, to_mono, resample), one librosa.cqt with the model's
-           parameters (crema's two harmonics come out of one transform there too), then the same network, eager, one
-           song at a time, the same decoding and writing.
+           parameters (crema's two harmonics come out of one transform there too), then the same network, one song at a
+           time (a BTC or 2E1D as plain eager torch modules, fp32, on the same windows), the same decoding and writing.
 
 Both sides do the same files in the same process, pinned to one core with every thread pool at 1, taking turns, after
 a warm-up on one file. "total" is wall-clock time, the stages and "cpu", their sum, CPU time (the two part where other
@@ -24,6 +25,7 @@ for _name in ("OMP", "MKL", "OPENBLAS", "NUMBA", "VECLIB_MAXIMUM", "CHORDFAST"):
     os.environ[f"{_name}_NUM_THREADS"] = "1"
 
 import argparse
+import copy
 import json
 import platform
 import statistics
@@ -37,6 +39,7 @@ import librosa
 import numpy as np
 import soundfile
 import torch
+from eager_networks import eager_twin
 
 import chordfast
 from chordfast import annotations, decoding, features, models, teachers
@@ -59,6 +62,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch", type=int, default=8, help="songs the model sees at once on chordfast's side")
     parser.add_argument("--quality", choices=("relaxed", "exact"), default="relaxed")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of chordfast's network")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
@@ -182,6 +186,25 @@ def load(name: str, folder: Path) -> Recogniser:
     return teachers.load(path)
 
 
+class Eager:
+    """A recogniser's network in plain torch modules, behind what the recogniser asks of one."""
+
+    def __init__(self, model: models.ChordModel) -> None:
+        self.normalise, self.compat, self._twin = model.normalise, model.compat, eager_twin(model).eval()
+
+    def __call__(self, x: torch.Tensor, _: torch.Tensor | None) -> torch.Tensor:
+        return self._twin(x)
+
+
+def eager(recogniser: Recogniser) -> Recogniser:
+    """The other side's recogniser: itself where its network is no `torch.nn.Module` of ours."""
+    if not isinstance(getattr(recogniser, "model", None), models.ChordModel):
+        return recogniser
+    other = copy.copy(recogniser)
+    other.model = Eager(recogniser.model)
+    return other
+
+
 def processor() -> str:
     info = Path("/proc/cpuinfo")
     names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
@@ -206,14 +229,17 @@ def measure(args: argparse.Namespace, folder: Path) -> dict:
         sys.exit(f"no audio of at least {MINIMUM:g} s under {args.audio}")
     paths, seconds = [path for path, _ in files], sum(length for _, length in files)
     recogniser = load(args.model, folder)
-    for side in SIDES.values():
-        side(paths[:1], recogniser, args, folder)
+    networks = {"librosa": eager(recogniser), "chordfast": recogniser}
+    if args.precision != "fp32":
+        networks["chordfast"] = recogniser.on("cpu", args.precision)
+    for name, side in SIDES.items():
+        side(paths[:1], networks[name], args, folder)
     times: dict[str, list[dict[str, float]]] = {name: [] for name in SIDES}
     found: dict[str, list[Annotation]] = {}
     for repeat in range(args.repeats):
         order = list(SIDES) if repeat % 2 == 0 else list(SIDES)[::-1]
         for name in order:
-            spent, found[name] = SIDES[name](paths, recogniser, args, folder)
+            spent, found[name] = SIDES[name](paths, networks[name], args, folder)
             times[name].append(spent)
             print(f"repeat {repeat + 1} of {args.repeats}: {name} {spent['total']:.1f} s", file=sys.stderr)
     return {
@@ -223,7 +249,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict:
         "processor": processor(),
         "core": core,
         "threads": 1,
-        "precision": "float32",
+        "precision": {"chordfast": args.precision, "librosa": "fp32"},
         "batch": {"chordfast": args.batch, "librosa": 1},
         "quality": args.quality,
         "model": {"name": recogniser.name, "hash": recogniser.hash, "random": args.model == "btc-random"},
@@ -245,7 +271,8 @@ def report(result: dict) -> bool:
     print(f"machine   {result['processor']}, core {result['core']}, {result['threads']} thread a side")
     print(
         f"model     {model['name']}{' with random weights' if model['random'] else ''} {model['hash'][:12]}, "
-        f"{result['precision']}, songs at once: {result['batch']['chordfast']} | {result['batch']['librosa']}; "
+        f"{result['precision']['chordfast']} | fp32, "
+        f"songs at once: {result['batch']['chordfast']} | {result['batch']['librosa']}; "
         f"features {result['plan']['bins']} bins, {result['quality']} resampling | soxr HQ"
     )
     print(f"versions  chordfast {result['chordfast']}, librosa {result['librosa']}, torch {result['torch']}")
