@@ -20,14 +20,14 @@ from chordfast.errors import ChordfastError, UsageError
 COMMANDS = {
     "label": ("chordfast.cli.label", "Write the chords of recordings: files, folders, lists."),
     "train": ("chordfast.cli.train", "Train a student: stage 1, stage 2, from scratch."),
-    "distill": ("chordfast.cli.distill", "From recordings, some of them labelled, to an evaluated student."),
+    "distill": ("chordfast.cli.distill", "From some labelled recordings to a student."),
     "evaluate": ("chordfast.cli.evaluate", "Score labels, or a model, against references."),
     "convert": ("chordfast.cli.convert", "Convert label files between formats and chord dialects."),
     "models": ("chordfast.cli.models", "List, fetch, convert and describe model weights."),
-    "store": ("chordfast.cli.store", "Describe, check, export and seal a store of features and posteriors."),
+    "store": ("chordfast.cli.store", "Describe, check, export or seal a store."),
     "view": ("chordfast.cli.view", "Write a page to look at, listen to and correct labels."),
     "demo": ("chordfast.cli.demo", "Label the bundled recording and compare with the truth."),
-    "slurm": ("chordfast.cli.slurm", "Write the job script that labels a folder as an array of shards."),
+    "slurm": ("chordfast.cli.slurm", "Write the job script of an array of shards."),
     "info": ("chordfast.cli.info", "Show versions, processor, CUDA, threads and the cache folder."),
 }
 
