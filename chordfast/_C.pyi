@@ -167,3 +167,14 @@ def gru_fwd_cpu(
     out: int,
     threads: int,
 ) -> None: ...
+def gru_recurrence_cuda(
+    sums: int,
+    recurrent: int,
+    spans: int,
+    songs: int,
+    hidden: int,
+    directions: int,
+    out: int,
+    device: int,
+    stream: int,
+) -> None: ...
