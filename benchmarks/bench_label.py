@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/bench_label.py --audio DIR [--limit-minutes M] [--model crema|btc-random|PATH]
                                         [--repeats R] [--batch B] [--quality relaxed|exact] [--precision fp32|bf16]
-                                        [--json OUT]
+                                        [--chunks] [--json OUT]
 
 chordfast: extract_song (decode, ingest, CQT), posteriors of B songs at a time, decode, write.
 librosa:   librosa.load taken apart into its own steps (decode, to_mono, resample), one librosa.cqt with the model's
@@ -63,6 +63,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=8, help="songs the model sees at once on chordfast's side")
     parser.add_argument("--quality", choices=("relaxed", "exact"), default="relaxed")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of chordfast's network")
+    parser.add_argument("--chunks", action="store_true", help="librosa.cqt of 10 s at a time, as BTC's own script")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
@@ -129,8 +130,11 @@ def run_chordfast(paths: list[Path], recogniser: Recogniser, args: argparse.Name
     return clock.totals(), found
 
 
-def librosa_features(mono: np.ndarray, plan: FeaturePlan) -> np.ndarray:
-    """The plan's features by librosa: float32 [T, n_bins]."""
+def librosa_features(mono: np.ndarray, plan: FeaturePlan, chunk: int | None = None) -> np.ndarray:
+    """The plan's features by librosa, of ``chunk`` samples at a time (None: all at once): float32 [T, n_bins]."""
+    if chunk is not None:
+        pieces = [mono[start : start + chunk] for start in range(0, len(mono), chunk)]
+        return np.concatenate([librosa_features(piece, plan) for piece in pieces if len(piece) > plan.hop])
     complex_cqt = librosa.cqt(
         mono,
         sr=plan.sample_rate,
@@ -143,14 +147,14 @@ def librosa_features(mono: np.ndarray, plan: FeaturePlan) -> np.ndarray:
     return np.log(magnitude + 1e-6) if plan.output == "log" else magnitude
 
 
-def run_librosa(paths: list[Path], recogniser: Recogniser, _: argparse.Namespace, out: Path) -> Run:
+def run_librosa(paths: list[Path], recogniser: Recogniser, args: argparse.Namespace, out: Path) -> Run:
     clock, found = Clock(), []
     for i, path in enumerate(paths):
         samples, rate = librosa.load(path, sr=None, mono=False)
         clock.lap("decode")
         mono = librosa.resample(librosa.to_mono(samples), orig_sr=rate, target_sr=recogniser.plan.sample_rate)
         clock.lap("ingest")
-        matrix = librosa_features(mono, recogniser.plan)
+        matrix = librosa_features(mono, recogniser.plan, 10 * recogniser.plan.sample_rate if args.chunks else None)
         clock.lap("cqt")
         (posteriors,) = recogniser.posteriors([matrix])
         clock.lap("model")
@@ -258,6 +262,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict:
         "files": len(paths),
         "hours": seconds / 3600,
         "times": times,
+        "chunks": args.chunks,
         "agreement": agreement(*found.values()),
     }
 
@@ -275,6 +280,7 @@ def report(result: dict) -> bool:
         f"songs at once: {result['batch']['chordfast']} | {result['batch']['librosa']}; "
         f"features {result['plan']['bins']} bins, {result['quality']} resampling | soxr HQ"
     )
+    print(f"librosa   {'10 s at a time' if result['chunks'] else 'whole songs at a time'}")
     print(f"versions  chordfast {result['chordfast']}, librosa {result['librosa']}, torch {result['torch']}")
     columns = (*STAGES, "cpu", "total")
     print(f"\n{'us per s of audio':18s}" + "".join(f"{name:>9s}" for name in columns) + f"{'x real time':>13s}")
