@@ -21,9 +21,9 @@ lint: $(VENV)/.built  ## ruff, mypy, clang-format, as the pre-commit hooks do
 format: $(VENV)/.built  ## reformat Python and C++
 	$(BIN)/ruff format . && $(BIN)/clang-format -i $$(git ls-files 'csrc/*.cpp' 'csrc/*.h' 'csrc/*.cu' 'csrc/*.cuh' 'csrc/*.inl')
 
-bench: $(VENV)/.built  ## speed of the constant-Q transform against librosa, nnAudio and fastchroma
+bench: $(VENV)/.built  ## speed of every kernel against what one would otherwise use, in the same run
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt '.[bench]'
-	$(BIN)/python -m pytest benchmarks/bench_cqt.py
+	$(BIN)/python -m pytest benchmarks
 
 clean:  ## remove the environment and everything built
 	rm -rf $(VENV) build out dist *.egg-info chordfast/_C*.so chordfast/_simt*.so
