@@ -13,6 +13,7 @@ import re
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -187,22 +188,28 @@ class Manifest:
         os.ftruncate(self._file.fileno(), data.rfind(b"\n") + 1)
 
     def append(self, row: Row) -> None:
-        """Add a row, stamped with the time, and force it to the disk; OSError when it does not fit, and the file is
-        as before.
+        """Add a row, as `extend`."""
+        self.extend([row])
+
+    def extend(self, rows: Sequence[Row]) -> None:
+        """Add rows, stamped with the time, and force them to the disk together; OSError when they do not fit, and the
+        file is as before.
         """
-        row.when = max(time.time_ns(), self._when.get(row.path, -1) + 1)  # newer, also where clocks differ
-        values = {name: getattr(row, name) for name in _COLUMNS}
-        line = json.dumps(values, separators=(",", ":")).encode("ascii") + b"\n"
+        lines = []
+        for row in rows:
+            row.when = max(time.time_ns(), self._when.get(row.path, -1) + 1)  # newer, also where clocks differ
+            values = {name: getattr(row, name) for name in _COLUMNS}
+            lines.append(json.dumps(values, separators=(",", ":")).encode("ascii") + b"\n")
         before = os.fstat(self._file.fileno()).st_size
         try:
-            rest = memoryview(line)
+            rest = memoryview(b"".join(lines))
             while rest:  # where only a part fitted, the second write says why
                 rest = rest[self._file.write(rest) :]
             os.fsync(self._file.fileno())
         except OSError:
             os.ftruncate(self._file.fileno(), before)
             raise
-        self._when[row.path] = row.when
+        self._when.update((row.path, row.when) for row in rows)
 
     def close(self) -> None:
         self._file.close()

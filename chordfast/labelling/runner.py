@@ -266,10 +266,15 @@ class Runner:
         for future in [future for future in self._writing if future.done()]:
             self._writing.remove(future)
             future.result()
+        rows = []
         while self._rows:
             row = self._rows.popleft()
             row.cpu = {name: round(value, 6) for name, value in row.cpu.items()}
-            self.manifest.append(row)
+            rows.append(row)
+        if not rows:
+            return
+        self.manifest.extend(rows)
+        for row in rows:
             self.summary.add(row)
             if row.failed:
                 self._progress.failed(row)

@@ -29,23 +29,23 @@ import json, os, sys
 sys.path.insert(0, sys.argv[1])
 from labelling_fakes import TemplateRecogniser
 from chordfast.labelling import label_folder, manifest
-notes, append, count = [], manifest.Manifest.append, 0
+notes, extend, count = [], manifest.Manifest.extend, 0
 
 def pages(process):
     with open(f"/proc/{process}/statm") as file:
         return int(file.read().split()[1])
 
-def noting(book, row):
+def noting(book, rows):
     global count
-    append(book, row)
-    count += 1
-    if count % 50 == 0:
+    extend(book, rows)
+    before, count = count, count + len(rows)
+    if count // 50 > before // 50:
         children = open(f"/proc/self/task/{os.getpid()}/children").read().split()
         own = pages("self")
         largest = max((pages(child) for child in children if os.path.exists(f"/proc/{child}")), default=0)
         notes.append((count, own * 4096, largest * 4096, len(os.listdir("/proc/self/fd"))))
 
-manifest.Manifest.append = noting
+manifest.Manifest.extend = noting
 before = len(os.listdir("/proc/self/fd"))
 summary = label_folder(sys.argv[2], sys.argv[3], TemplateRecogniser(), jobs=2, threads=1, timeout=float(sys.argv[4]),
                        memory_limit=2 << 30)
