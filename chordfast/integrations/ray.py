@@ -30,7 +30,7 @@ from ..labelling.recognise import find_recogniser, plans_for, recognise
 from ..labelling.summary import Job
 from ..labelling.use import Use
 from ..labelling.worker import read_whole
-from ..labelling.workers import Result
+from ..labelling.workers import HEARD, Result
 
 try:
     import ray
@@ -224,9 +224,10 @@ class RayRunner:
             return
         rows = header.pop("rows")
         song.result = Result(source_hash=header.pop("hash"), **header)
-        song.frames = min(rows) if rows else 0
+        heard = song.result.outcome in HEARD and all(rows)
+        song.frames = min(rows) if heard else 0
         row = self.finisher.row(song.job, song.result)
-        if row.failed or not song.frames:
+        if not heard:
             self.summary.stopped_early |= self.fail_fast and row.failed
             self._book(Finished(song.job, song.result))
         else:
@@ -238,9 +239,10 @@ class RayRunner:
             found = ray.get(actor.reference)
             # From another node only where a store wants them.
             kept = ray.get([song.features for song in batch]) if self.finisher.store is not None else None
-        except RayTaskError as error:  # the model's own complaint is the same on every node
-            raise error.cause if isinstance(error.cause, ChordfastError) else error from None
         except RayError as error:  # a model died, or the node that held the features
+            if isinstance(error, RayTaskError) and not isinstance(error.cause, RayError):
+                # The model's own complaint is the same on every node.
+                raise error.cause if isinstance(error.cause, ChordfastError) else error from None
             actor.again()
             for song in batch:
                 self._died(song, error)
@@ -311,7 +313,7 @@ def label_on_ray(
         inputs, out, model, offline, and ``settings``: as for `chordfast.label_folder` (formats, store, timeout, ...).
         decoders: actors that read recordings and compute features, a processor each; default: the cluster's
             processors less those of the models. models: actors of the network, on ``gpus_per_model`` GPUs each, or on a
-            processor where that is 0.
+            processor where that is 0. jobs, threads and memory_limit mean nothing here: that is the cluster's matter.
         batch_frames: frames a model sees at once; decoders rest while more than a batch a model waits.
 
     An actor that dies is replaced and its song or batch done again, a song with which two have died is booked as

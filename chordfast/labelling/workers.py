@@ -24,6 +24,8 @@ _ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NU
 FEATURE_RING = 8 << 20  # bytes; a unit of features takes some 1 MB
 PCM_RING = 32 << 20  # bytes; half a minute of stereo in 16 bits takes some 5 MB
 
+HEARD = ("ok", "truncated")  # outcomes of recordings that a model is to see
+
 
 @dataclass
 class Result:
@@ -166,7 +168,7 @@ class Worker(Child):
         )  # fmt: skip
         if result.outcome not in OUTCOMES or not all(map(math.isfinite, (result.seconds, *result.cpu.values()))):
             raise ValueError("an impossible result")
-        if result.outcome in ("ok", "truncated"):
+        if result.outcome in HEARD:
             if [int(count) for count in header["rows"]] != self._counts:
                 raise ValueError("other data than announced")
             if self._widths is not None and all(self._counts):

@@ -41,11 +41,12 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight recordings of 4 ... 11 s, a broken one, and a network of one random layer."""
+    """Eight recordings of 4 ... 11 s, a silent and a broken one, and a network of one random layer."""
     folder = tmp_path_factory.mktemp("music")
     for i in range(8):
         time = np.arange((4 + i) * 22050) / 22050
         soundfile.write(folder / f"s{i}.flac", 0.3 * np.sin(2 * np.pi * 110 * 2 ** (i / 12) * time), 22050)
+    soundfile.write(folder / "silent.flac", np.zeros(5 * 22050), 22050)
     (folder / "broken.mp3").write_bytes(b"no music" * 100)
     torch.manual_seed(0)
     model = BTC(num_layers=1)
@@ -66,13 +67,13 @@ def test_same_bytes_as_on_one_machine(cluster: Cluster, music: Path, tmp_path: P
     summary = label_on_ray(
         music, tmp_path / "ray", model, decoders=2, batch_frames=150, store=tmp_path / "ray" / "store"
     )
-    assert dict(summary.outcomes) == {"ok": 8, "unreadable": 1}
+    assert dict(summary.outcomes) == {"ok": 8, "silent": 1, "unreadable": 1}
     assert summary.exit_code == 1
     wanted = files(tmp_path / "alone")
-    assert len([name for name in wanted if name.endswith(".lab")]) == 8
+    assert len([name for name in wanted if name.endswith(".lab")]) == 9
     assert files(tmp_path / "ray") == wanted
     again = label_on_ray(music, tmp_path / "ray", model, decoders=2, store=tmp_path / "ray" / "store")
-    assert (again.labelled, again.skipped) == (0, 9)
+    assert (again.labelled, again.skipped) == (0, 10)
 
 
 class _Slow:
@@ -103,7 +104,7 @@ def test_killed_actors(cluster: Cluster, music: Path, tmp_path: Path) -> None:
         music, tmp_path / "out", str(music / "model.safetensors"), decoders=2, extract=_Slow(str(pids))
     )
     victim.join()
-    assert dict(summary.outcomes) == {"ok": 7, "crashed": 1, "unreadable": 1}
+    assert dict(summary.outcomes) == {"ok": 7, "silent": 1, "crashed": 1, "unreadable": 1}
     assert {row.path for row in summary.failures if row.outcome == "crashed"} == {"s3.flac"}
 
 
