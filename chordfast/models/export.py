@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import json
 import logging
@@ -62,9 +63,9 @@ def export_onnx(model: ChordModel, path: str | os.PathLike[str]) -> None:
     features = torch.zeros(2, LONGEST, model.n_bins)
     valid = torch.ones(2, LONGEST, dtype=torch.bool)
     batch, frames = torch.export.Dim("batch", min=1, max=1 << 16), torch.export.Dim("frames", min=2, max=LONGEST)
-    with _portable(model), _quiet():
+    with _quiet():
         program = torch.onnx.export(
-            _FromRawFeatures(model.eval()).float().cpu(),
+            _FromRawFeatures(_portable(model)),
             (features, valid),
             dynamo=True,
             opset_version=OPSET,
@@ -99,19 +100,13 @@ def _describe(model: ChordModel) -> dict[str, str]:
     return {name: value if isinstance(value, str) else json.dumps(value, default=str) for name, value in values.items()}
 
 
-@contextlib.contextmanager
-def _portable(model: ChordModel) -> Iterator[None]:
-    """torch's own operators while it lasts, in place of chordfast's, which no other runtime knows."""
-    blocks: list[Any] = [module for module in model.modules() if hasattr(module, "portable")]
-    for block in blocks:
-        block.portable = True
-    training = model.training
-    try:
-        yield
-    finally:
-        model.train(training)
-        for block in blocks:
-            block.portable = False
+def _portable(model: ChordModel) -> ChordModel:
+    """A copy in float32 on the CPU that uses torch's own operators only: no other runtime knows chordfast's."""
+    twin = copy.deepcopy(model).eval().float().cpu()
+    for module in twin.modules():
+        if hasattr(module, "portable"):
+            module.portable = True  # type: ignore[assignment]
+    return twin
 
 
 @contextlib.contextmanager
