@@ -5,7 +5,6 @@ Each step keeps its own books, so that a second start does only what is missing.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chordfast.errors import UsageError
-from chordfast.files import atomic_write
 
 if TYPE_CHECKING:
     from chordfast.train import Recipe, Split
@@ -64,8 +62,8 @@ def distill(plan: Plan) -> Any:
     teacher = load(plan.teacher, offline=plan.offline)
     plan.say(f"1/4  {teacher.name} labels {len(keys)} recordings")
     label_folder(
-        plan.music, plan.out / "teacher", model=teacher, formats="json", store=plan.out / "store", jobs=plan.jobs,
-        offline=plan.offline, progress=plan.progress != "none",
+        plan.music, plan.out / "teacher", model=teacher, formats="json", store=plan.out / "store",
+        store_posteriors="full8", jobs=plan.jobs, offline=plan.offline, progress=plan.progress != "none",
     )  # fmt: skip
     stage1 = _train(plan, "stage1", "2/4", teacher.hash, None, _first_parts(keys, parts, plan), None)
     stage2 = _train(plan, "stage2", "3/4", teacher.hash, stage1, parts, plan.labels)
@@ -81,7 +79,7 @@ def recipe_of(plan: Plan, stage: str) -> Recipe:
 
 
 def _parts(plan: Plan, keys: list[str]) -> Split:
-    """The labelled songs (keys) of the three parts, from the file or drawn; written to the run's split.json."""
+    """The labelled songs (keys) of the three parts, from the file or drawn."""
     from chordfast.evaluate.matching import REFERENCE_SUFFIXES, find
     from chordfast.train import Split, read_split, split_songs
 
@@ -125,8 +123,6 @@ def _train(
     folder = plan.out / stage
     recipe = recipe_of(plan, stage)
     plan.say(f"{number}  {stage} trains {plan.student} on {len(parts.train)} songs")
-    folder.mkdir(parents=True, exist_ok=True)
-    atomic_write(folder / "songs.json", json.dumps(parts._asdict(), indent=1, ensure_ascii=False))
     corpus = Corpus.from_store(plan.out / "store", recipe, labels, parts, teacher=teacher, skip=True, warn=plan.say)
     result = train(recipe, corpus, folder, True, plan.device, init=start, progress=plan.progress)
     return result.best

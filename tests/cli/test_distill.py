@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from chordfast.cli import cli
 from chordfast.models import BTC, load_model, save_checkpoint
+from chordfast.store import Store
 
 pytest.importorskip("pyarrow")
 ROOTS = ("C", "C#", "D", "D#", "E", "F", "F#")
@@ -46,12 +47,13 @@ def run(corpus: Path, *more: str) -> object:
 def test_whole_way_and_again(corpus: Path) -> None:
     first = run(corpus, "--set", "stage2.optimizer.lr=2e-5")
     assert first.exit_code == 0, first.output
-    parts = {stage: json.loads((corpus / "run" / stage / "songs.json").read_text()) for stage in ("stage1", "stage2")}
+    parts = {stage: json.loads((corpus / "run" / stage / "split.json").read_text()) for stage in ("stage1", "stage2")}
     test = set(parts["stage2"]["test"])
     assert [len(parts["stage2"][name]) for name in ("train", "val", "test")] == [4, 1, 2]
     assert not test & {*parts["stage1"]["train"], *parts["stage1"]["val"]}
     assert not set(parts["stage2"]["val"]) & set(parts["stage1"]["train"])
     assert set(parts["stage2"]["train"]) < set(parts["stage1"]["train"])
+    assert Store(corpus / "run/store").identity.posteriors == "full8"  # what distilling at a temperature needs
     report = json.loads((corpus / "run/report/report.json").read_text())
     assert [each["name"] for each in report["estimates"]] == ["teacher", "stage1", "stage2"]
     assert {song["song"] + ".flac" for song in report["estimates"][2]["per_song"]} == test
