@@ -1,0 +1,66 @@
+#!/bin/sh
+# The experiment of docs/results.md, in pieces that can be stopped (Ctrl-C, --minutes) and started again.
+#
+#   DATA=folder benchmarks/experiment.sh label|stage1|stage2|scratch|test|all
+#
+# DATA holds audio/labelled/SET/song.flac + song.lab, audio/unlabelled/SET/song.flac (no labels), REAL/ (any recordings),
+# and tests TEST/SET/song.flac + song.lab. MINUTES: stop each training after so long. The store, runs and reports go to
+# DATA/pseudo, DATA/runs and DATA/reports. Two trainings run side by side, a thread each.
+set -eu
+: "${DATA:?name the folder of recordings}" "${REAL:=real}" "${TESTS:=val_unseen val}" "${TEACHER:=crema+lv:s0}" "${MINUTES:=0}"
+HERE=$(cd "$(dirname "$0")" && pwd)
+cd "$DATA"
+
+COMMON="--store pseudo/store --threads 1 --progress none --set loop.precision=bf16 --set augment.cqt_shift=[-5,6] --set loop.batch=32"
+[ "$MINUTES" = 0 ] || COMMON="$COMMON --minutes $MINUTES"
+PSEUDO="--split splits/stage1.json --set loop.epochs=10 --set schedule.warmup_epochs=1 --set schedule.warmup_start=5e-5 --set schedule.warmup_end=5e-4"
+TRUE="--labels . --split splits/stage2.json --set data.stride=108 --set schedule.kind=cosine"
+TUNE="$TRUE --set loop.epochs=6 --set optimizer.lr=2e-4"
+ALONE="$TRUE --set loop.epochs=16 --set schedule.warmup_epochs=1 --set schedule.warmup_start=5e-5 --set schedule.warmup_end=5e-4"
+
+train() { # name, then the arguments of chordfast train; a finished run is left alone, a begun one goes on
+    name=$1
+    shift
+    if [ -e "runs/$name/last.pt" ]; then set -- "$@" --resume; fi
+    # shellcheck disable=SC2086  # COMMON is a list
+    chordfast train "$@" $COMMON -o "runs/$name" > "runs/$name.log" 2>&1 || { cat "runs/$name.log" >&2; return 1; }
+}
+
+both() { # stage, name, arguments: BTC and 2E1D side by side
+    stage=$1 name=$2
+    shift 2
+    train "${name}_btc" "$stage" "$@" --student "$(student btc "$stage")" & first=$!
+    train "${name}_2e1d" "$stage" "$@" --student "$(student 2e1d "$stage")"
+    wait $first
+}
+
+student() { # what a stage starts from
+    case $2 in stage2) echo "runs/s1_$1/best.safetensors" ;; *) echo "$1" ;; esac
+}
+
+run() {
+    mkdir -p runs splits
+    # shellcheck disable=SC2086
+    case $1 in
+    label)
+        python "$HERE/experiment_splits.py" . --real "$REAL"
+        chordfast label audio/labelled audio/unlabelled "$REAL" -o pseudo/labels --root . --model "$TEACHER" \
+            --store pseudo/store --store-posteriors full8 ;;
+    stage1) both stage1 s1 $PSEUDO ;;
+    stage2) both stage2 s2 $TUNE ;;
+    scratch) both scratch scratch $ALONE ;;
+    test)
+        for test in $TESTS; do
+            estimates=""
+            for model in crema lv "$TEACHER" runs/*/best.safetensors; do
+                case $model in runs/*) name=$(basename "$(dirname "$model")") ;; *) name=$model ;; esac
+                chordfast label "$test" -o "reports/$test/$name" --model "$model" --progress none
+                estimates="$estimates -e reports/$test/$name"
+            done
+            chordfast evaluate -q -r "$test" $estimates -o "reports/$test"
+        done ;;
+    all) for step in label stage1 stage2 scratch test; do run $step; done ;;
+    *) echo "there is no step $1: label stage1 stage2 scratch test all" >&2; exit 2 ;;
+    esac
+}
+run "${1:-all}"
