@@ -20,25 +20,10 @@ from typing import Any
 import numpy as np
 
 from chordfast.evaluate.statistics import bootstrap, mean
+from chordfast.vocabulary import QUALITIES
 
 ROOT = Path(__file__).parent.parent
 SCORES = ("root", "thirds", "triads", "sevenths", "tetrads", "majmin", "mirex")
-QUALITIES = [
-    "maj",
-    "min",
-    "7",
-    "min7",
-    "maj7",
-    "dim",
-    "aug",
-    "min6",
-    "maj6",
-    "minmaj7",
-    "dim7",
-    "hdim7",
-    "sus2",
-    "sus4",
-]
 
 
 def percent(value: float | None) -> str:
