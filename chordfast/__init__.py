@@ -16,7 +16,10 @@ _LAZY = {
     "Annotation": "chordfast.annotations",
     "ChordfastError": "chordfast.errors",
 }
-_ROOMS = ("annotations", "audio", "decoding", "features", "models", "ops", "reference", "teachers", "vocabulary")
+_ROOMS = (
+    *("annotations", "audio", "decoding", "evaluate", "features", "models", "nn", "ops", "reference", "store"),
+    *("teachers", "train", "view", "vocabulary"),
+)
 
 if TYPE_CHECKING:
     from .annotations import Annotation as Annotation
