@@ -166,8 +166,9 @@ def save_checkpoint(
     vocabulary: str | None = None,
     feature_plan: str | None = None,
     provenance: Mapping[str, Any] | None = None,
+    half: bool = False,
 ) -> None:
-    """Write a network to a safetensors file, whole or not at all.
+    """Write a network to a safetensors file, whole or not at all; ``half``: as float16, half the size.
 
     Everything needed to use it goes with it: architecture, configuration (head counts included), number of classes,
     mean, std, ``vocabulary`` ("btc25" or "btc170", by default from the number of classes), ``feature_plan`` (the
@@ -199,13 +200,21 @@ def save_checkpoint(
         name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
         for name, tensor in model.state_dict().items()
     }
-    broken = next((name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())), None)
+    broken = _not_finite(state)
     if broken is not None:
         raise ModelError(f"{target} was not written: the tensor {broken} holds NaN or infinity, save an earlier state")
+    if half:
+        state = {name: tensor.half() for name, tensor in state.items()}
+        if (broken := _not_finite(state)) is not None:
+            raise ModelError(f"{target} was not written: the tensor {broken} is too large for float16, leave half out")
     try:
         atomic_write(target, _serialise(state, header))
     except OSError as error:
         raise ModelError(f"{target} cannot be written ({error.strerror}), choose another place") from error
+
+
+def _not_finite(state: Mapping[str, Tensor]) -> str | None:
+    return next((name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())), None)
 
 
 def _serialise(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
@@ -223,8 +232,11 @@ def convert(
     *,
     heads: str | tuple[int, int, int] | None = None,
     feature_plan: str | None = None,
+    half: bool = False,
 ) -> Checkpoint:
     """Convert a checkpoint of any layout to safetensors and return what was written, read back and compared.
+
+    ``half`` rounds the weights to float16; they are float32 again when read.
 
     ``heads`` gives a 2E1D checkpoint's head counts (frequency, temporal, decoder) or "cm_infer"; it is required where
     the file does not record them, because the result would record a guess for good. Raises ModelError, or
@@ -251,10 +263,11 @@ def convert(
         "source_sha256": sha256_file(source),
         "source_layout": checkpoint.metadata["layout"],
     }
-    save_checkpoint(target, model, feature_plan=feature_plan, provenance=provenance)
+    save_checkpoint(target, model, feature_plan=feature_plan, provenance=provenance, half=half)
     written = load_checkpoint(target)
     same = written.state.keys() == checkpoint.state.keys() and all(
-        torch.equal(tensor, written.state[name]) for name, tensor in checkpoint.state.items()
+        torch.equal(tensor.half().float() if half else tensor, written.state[name])
+        for name, tensor in checkpoint.state.items()
     )
     if not same or (written.mean, written.std) != (checkpoint.mean, checkpoint.std):
         raise ModelError(f"{target} does not read back as written, check the disk and convert again")

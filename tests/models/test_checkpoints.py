@@ -210,6 +210,23 @@ def test_convert_btc(tmp_path, btc_golden, btc_state):
         convert(source, target, heads="cm_infer")
 
 
+def test_convert_to_half_the_size_rounds_and_reads_back_as_float32(tmp_path, btc_state):
+    source, target = tmp_path / "btc_model.pt", tmp_path / "btc.safetensors"
+    torch.save({"model": btc_state, "mean": MEAN, "std": STD}, source)
+    written = convert(source, target, half=True)
+    full = convert(source, tmp_path / "full.safetensors")
+    assert target.stat().st_size < 0.52 * (tmp_path / "full.safetensors").stat().st_size
+    for name, tensor_ in written.state.items():
+        assert tensor_.dtype == torch.float32
+        torch.testing.assert_close(tensor_, full.state[name].half().float(), rtol=0, atol=0)
+    name = next(iter(btc_state))
+    large = btc_state | {name: torch.full_like(btc_state[name], 1e5)}
+    torch.save({"model": large, "mean": MEAN, "std": STD}, source)
+    with pytest.raises(ModelError, match="is too large for float16, leave half out"):
+        convert(source, tmp_path / "large.safetensors", half=True)
+    assert not (tmp_path / "large.safetensors").exists()
+
+
 def test_convert_2e1d_needs_and_keeps_heads(tmp_path, twoe1d_state):
     source, target = tmp_path / "best_model.pth", tmp_path / "student.safetensors"
     torch.save(chordmini(twoe1d_state), source)
