@@ -16,7 +16,7 @@ COMMON="--store pseudo/store --threads 1 --progress none --set loop.precision=bf
 PSEUDO="--split splits/stage1.json --set loop.epochs=10 --set schedule.warmup_epochs=1 --set schedule.warmup_start=5e-5 --set schedule.warmup_end=5e-4"
 TRUE="--labels . --split splits/stage2.json --set data.stride=108 --set schedule.kind=cosine"
 TUNE="$TRUE --set loop.epochs=6 --set optimizer.lr=2e-4"
-ALONE="$TRUE --set loop.epochs=16 --set schedule.warmup_epochs=1 --set schedule.warmup_start=5e-5 --set schedule.warmup_end=5e-4"
+ALONE="$TRUE --set loop.epochs=10 --set schedule.warmup_epochs=1 --set schedule.warmup_start=5e-5 --set schedule.warmup_end=5e-4"
 
 train() { # name, then the arguments of chordfast train; a finished run is left alone, a begun one goes on
     name=$1
