@@ -4,10 +4,10 @@
 #include <type_traits>
 #include <vector>
 
-#include "attention/attention_philox.h"
 #include "common/check.h"
 #include "common/cpu_features.h"
 #include "common/parallel.h"
+#include "common/philox.h"
 #include "layer_norm/layer_norm.h"
 #include "layer_norm/layer_norm_kernels.h"
 
