@@ -127,7 +127,7 @@ def _fill(
         audio, output / "teacher", model=teacher, store=store, store_posteriors=kind, root=audio,
         pitch_shift=semitones or None, shift_only=songs or None, progress="none" if quiet else "auto",
     )  # fmt: skip
-    for failure in summary.failures[:5]:
+    for failure in [row for row in summary.failures if bool(row.semitones) == bool(semitones)][:5]:
         _say(f"{failure.path} is not in the store ({failure.outcome})", quiet)
 
 
