@@ -6,7 +6,7 @@ Each step keeps its own books, so that a second start does only what is missing.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,6 @@ def distill(plan: Plan) -> Any:
 
     UsageError when no recording has labels, or too few to test on; everything else as the steps raise it.
     """
-    from chordfast import label_folder
     from chordfast.audio import find_audio
     from chordfast.teachers import load
 
@@ -61,11 +60,12 @@ def distill(plan: Plan) -> Any:
     parts = _parts(plan, keys)  # before hours of labelling, should there be nothing to test on
     teacher = load(plan.teacher, offline=plan.offline)
     plan.say(f"1/4  {teacher.name} labels {len(keys)} recordings")
-    label_folder(
-        plan.music, plan.out / "teacher", model=teacher, formats="json", store=plan.out / "store",
-        store_posteriors="full8", jobs=plan.jobs, offline=plan.offline, progress=plan.progress != "none",
-    )  # fmt: skip
-    stage1 = _train(plan, "stage1", "2/4", teacher.hash, None, _first_parts(keys, parts, plan), None)
+    first = _first_parts(keys, parts, plan)
+    _label(plan, teacher, (), [])
+    for stage, songs in (("stage1", first.train), ("stage2", parts.train)):
+        if steps := recipe_of(plan, stage).augment.semitones():
+            _label(plan, teacher, steps, songs)
+    stage1 = _train(plan, "stage1", "2/4", teacher.hash, None, first, None)
     stage2 = _train(plan, "stage2", "3/4", teacher.hash, stage1, parts, plan.labels)
     return _evaluate(plan, parts, teacher.name, {"stage1": stage1, "stage2": stage2})
 
@@ -74,8 +74,23 @@ def recipe_of(plan: Plan, stage: str) -> Recipe:
     """The stage's recipe with what was set for it."""
     from chordfast.train import recipe_named
 
-    recipe = recipe_named(stage).with_settings(plan.settings[stage])
-    return recipe.updated({"model": {"architecture": plan.student}})
+    recipes = {name: recipe_named(name).with_settings(plan.settings[name]) for name in STAGES}
+    recipe = recipes[stage].updated({"model": {"architecture": plan.student}})
+    others = any(recipes[name].augment.pitch_shift for name in STAGES)
+    if others and recipe.augment.pitch_shift is None:  # the store has shifted songs, for the other stage
+        return recipe.updated({"augment": {"shifted_songs": False}})
+    return recipe
+
+
+def _label(plan: Plan, teacher: Any, semitones: Sequence[int], songs: Sequence[str]) -> None:
+    """Fill the store with every recording, and with ``songs`` shifted by ``semitones``."""
+    from chordfast import label_folder
+
+    label_folder(
+        plan.music, plan.out / "teacher", model=teacher, formats="json", store=plan.out / "store",
+        store_posteriors="full8", jobs=plan.jobs, offline=plan.offline, progress=plan.progress != "none",
+        pitch_shift=semitones or None, shift_only=songs or None,
+    )  # fmt: skip
 
 
 def _parts(plan: Plan, keys: list[str]) -> Split:

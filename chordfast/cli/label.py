@@ -89,6 +89,11 @@ if TYPE_CHECKING:
 @click.option(
     "--top", type=click.IntRange(1, 169), default=8, show_default=True, metavar="K", help="With topk: classes a frame."
 )
+@click.option(
+    "--pitch-shift", metavar="SEMITONES",
+    help="With --store: each recording also shifted, to train on; a range (-5..6) or a list (-2,1,3).",
+)  # fmt: skip
+@click.option("--shift-only", metavar="FILE", help='Shift only the songs of part "train" of this split (JSON).')
 @click.option("--num-shards", type=int, metavar="N", help="Divide the recordings among N processes or machines.")
 @click.option("--shard", type=int, metavar="I", help="Which part to do, from 0 to N - 1.")
 @click.option("--status", "ask_status", is_flag=True, help="Say how far OUT is, and what to start again.")
@@ -112,9 +117,9 @@ def label(
     ctx: click.Context, *, inputs: tuple[str, ...], output: str, formats: tuple[str, ...], model: str, offline: bool,
     decoder: str | None, min_duration: float | None, quality: str, root: str | None, jobs: int | None,
     threads: int | None, device: str | None, gpus: int | None, precision: str, timeout: float, memory_limit: float,
-    store: str | None, store_posteriors: str, top: int, num_shards: int | None, shard: int | None, ask_status: bool,
-    as_json: bool, dry_run: bool, verbose: bool, force: bool, retry_failed: bool, fail_fast: bool, profile: bool,
-    progress: str, quiet: bool,
+    store: str | None, store_posteriors: str, top: int, pitch_shift: str | None, shift_only: str | None,
+    num_shards: int | None, shard: int | None, ask_status: bool, as_json: bool, dry_run: bool, verbose: bool,
+    force: bool, retry_failed: bool, fail_fast: bool, profile: bool, progress: str, quiet: bool,
 ) -> None:  # fmt: skip
     """Write the chords of recordings.
 
@@ -141,6 +146,8 @@ def label(
     if target := _single_target(inputs, output, names):
         for_folders = {
             "--store": store,
+            "--pitch-shift": pitch_shift,
+            "--shift-only": shift_only,
             "--num-shards": num_shards,
             "--shard": shard,
             "--device": device,
@@ -164,7 +171,7 @@ def label(
             threads=threads, timeout=timeout, memory_limit=int(memory_limit * 2**30), dry_run=dry_run, force=force,
             retry_failed=retry_failed, fail_fast=fail_fast, progress="none" if quiet else progress,
             num_shards=num_shards, shard=shard, store=store, store_posteriors=store_posteriors, top=top,
-            device=device, gpus=gpus, precision=precision,
+            device=device, gpus=gpus, precision=precision, pitch_shift=pitch_shift, shift_only=_training(shift_only),
             command=command_words(ctx, leave_out=("shard", "dry_run", "verbose", "force")), **settings,
         )  # fmt: skip
     except LabellingInterrupted as stop:
@@ -180,6 +187,9 @@ def label(
     ctx.exit(summary.exit_code)
 
 
+_PATHS = frozenset({"output", "root", "store", "shift_only"})
+
+
 def command_words(ctx: click.Context, leave_out: Collection[str] = ()) -> list[str]:
     """The arguments that were given, without the parameters in ``leave_out``; paths absolute, inputs last."""
     words: list[str] = []
@@ -192,7 +202,7 @@ def command_words(ctx: click.Context, leave_out: Collection[str] = ()) -> list[s
             words += [name] if value else []
             continue
         for item in value if option.multiple else [value]:
-            is_path = option.name in ("output", "root", "store") or (option.name == "model" and Path(item).exists())
+            is_path = option.name in _PATHS or (option.name == "model" and Path(item).exists())
             words += [name, os.path.abspath(item) if is_path else str(item)]
     return words + [name if name == "-" else os.path.abspath(name) for name in ctx.params["inputs"]]
 
@@ -229,6 +239,15 @@ def _options(decoder: str | None, min_duration: float | None) -> DecodingOptions
 
     given = {"method": decoder, "min_duration": min_duration}
     return DecodingOptions(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+
+
+def _training(split: str | None) -> list[str] | None:
+    """The songs of a split file that train."""
+    if split is None:
+        return None
+    from chordfast.train import read_split
+
+    return read_split(split).train
 
 
 def _single_target(inputs: tuple[str, ...], output: str, formats: tuple[str, ...]) -> str | None:

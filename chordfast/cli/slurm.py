@@ -52,6 +52,7 @@ def _label(**given: Any) -> None:
     manifest into OUT, which must be on a file system that all nodes see. A task that runs out of time or is killed
     goes on where it stopped when it is submitted again.
     """
+    from chordfast.audio.pitch_shift import parse_semitones
     from chordfast.files import atomic_write
     from chordfast.labelling.paths import check_formats, collect, read_list
     from chordfast.labelling.status import SCRIPT
@@ -63,6 +64,8 @@ def _label(**given: Any) -> None:
     if not given["inputs"]:
         raise click.MissingParameter(ctx=ctx, param=ctx.command.params[0])
     check_formats(given["formats"] or ("lab",))
+    if given["pitch_shift"]:
+        parse_semitones(given["pitch_shift"])
     out = Path(os.path.abspath(given["output"]))
     listed = read_list(sys.stdin.buffer.read()) if "-" in given["inputs"] else []
     sources, _ = collect([name for name in given["inputs"] if name != "-"], listed, given["root"])

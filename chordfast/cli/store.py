@@ -33,7 +33,8 @@ def info(path: Path, as_json: bool) -> None:
     for name, value in made.items():
         click.echo(f"  {name:16s} {value}")
     outcomes = ", ".join(f"{count} {name}" for name, count in found["outcomes"].items()) or "none"
-    click.echo(f"songs        {found['songs']} ({outcomes})")
+    versions = f", {found['shifted']} of them pitch-shifted" if found["shifted"] else ""
+    click.echo(f"songs        {found['songs']}{versions} ({outcomes})")
     click.echo(f"audio        {found['hours']:.2f} hours, {found['frames']} frames, {_bytes(found['bytes'])}")
     if found["confidence"] is not None:
         click.echo(f"confidence   {found['confidence']:.3f} (mean over frames)")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +76,13 @@ def train(
     if audio is not None:
         teacher = teacher or "crema"
         store = store or str(Path(output) / "store")
-        _fill(store, audio, teacher, Path(output), recipe.loss.kd, quiet)
+        fill = partial(_fill, store, audio, teacher, Path(output), recipe.loss.kd, quiet)
+        fill()
+        if steps := recipe.augment.semitones():  # the split is known now: nothing is rendered that only validates
+            from chordfast.store import Store
+            from chordfast.train.reading import divided
+
+            fill(steps, divided(Store(store), recipe, labels, split, skip=skip_unlabelled).train)
         teacher = None  # the store refuses any other than its own
     if store is None:
         raise UsageError("there is nothing to train on; name a store (chordfast label --store), or --audio to make one")
@@ -103,8 +111,12 @@ def _many(gpus: int) -> None:
     os.execv(sys.executable, [sys.executable, *launch, *sys.argv[1:]])
 
 
-def _fill(store: str, audio: str, teacher: str, output: Path, distil: bool, quiet: bool) -> None:
-    """Features and the teacher's posteriors of a folder of recordings; those that are there already are not redone."""
+def _fill(
+    store: str, audio: str, teacher: str, output: Path, distil: bool, quiet: bool, semitones: Sequence[int] = (),
+    songs: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Features and the teacher's posteriors of a folder of recordings, and of ``songs`` shifted by ``semitones``; those
+    that are there already are not redone."""
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise UsageError("--audio goes with one process; make the store first, with chordfast label --store")
     from chordfast import label_folder
@@ -113,9 +125,9 @@ def _fill(store: str, audio: str, teacher: str, output: Path, distil: bool, quie
     kind = "full8" if distil else "topk"
     summary = label_folder(
         audio, output / "teacher", model=teacher, store=store, store_posteriors=kind, root=audio,
-        progress="none" if quiet else "auto",
+        pitch_shift=semitones or None, shift_only=songs or None, progress="none" if quiet else "auto",
     )  # fmt: skip
-    for failure in summary.failures[:5]:
+    for failure in [row for row in summary.failures if bool(row.semitones) == bool(semitones)][:5]:
         _say(f"{failure.path} is not in the store ({failure.outcome})", quiet)
 
 

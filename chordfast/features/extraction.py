@@ -15,13 +15,14 @@ from typing import Any, Protocol, cast, get_args
 import numpy as np
 
 from .. import trace
-from ..audio import AudioReader, open_audio
+from ..audio import open_audio
 from ..errors import UsageError
 from ..ops.cqt import CqtStream, cqt
 from ..ops.feature_plan import BTC, FeaturePlan
 from ..ops.hybrid_plan import HybridPlan
-from ..ops.ingest import IngestStream, Quality, ingest
+from ..ops.ingest import Quality, ingest
 from .hybrid import HybridExtractor
+from .mono import Mono, decoder_name, how_it_ended, replaced
 
 SILENCE_PEAK = 1e-4
 """Mono peak (full scale 1) below which a recording is silent: -80 dBFS, three steps of 16 bits, more than dither."""
@@ -119,27 +120,33 @@ def extract_samples(pcm: np.ndarray, sr: int | None, plans: Plans = BTC, quality
     gathered = _Gathered(plans)
     channels = 1 if values.ndim == 1 else values.shape[1]
     flow = _Flow(rate, channels, gathered.plans, check_quality(quality), gathered.take)
-    flow.push(values)
-    flow.finish()
+    flow.feed(values)
+    flow.end()
     return gathered.into(flow.song(len(values) / rate, "ok", [], ""))
 
 
-def extract_song(path: str | os.PathLike[str], plans: Plans = BTC, quality: str = "relaxed") -> Song:
+def extract_song(
+    path: str | os.PathLike[str], plans: Plans = BTC, quality: str = "relaxed", semitones: int = 0
+) -> Song:  # fmt: skip
     """Features of a file of any length, read block by block; of several plans (a sequence of them) in one pass.
 
-    A file that breaks off is "truncated" and gives what could be read; AudioError when nothing could be.
+    ``semitones``: how far the pitch of the mono mix is shifted (`chordfast.audio.pitch_shift`) before the transform;
+    it is then resampled "exact" in any case. A file that breaks off is "truncated" and gives what could be read;
+    AudioError when nothing could be.
     """
     gathered = _Gathered(plans)
-    return gathered.into(stream_song(path, gathered.plans, quality, gathered.take))
+    return gathered.into(stream_song(path, gathered.plans, quality, gathered.take, semitones))
 
 
-def stream_song(path: str | os.PathLike[str], plans: Sequence[FeaturePlan], quality: str, sink: Sink) -> Song:
+def stream_song(
+    path: str | os.PathLike[str], plans: Sequence[FeaturePlan], quality: str, sink: Sink, semitones: int = 0
+) -> Song:  # fmt: skip
     """As `extract_song`, but the frames go to ``sink`` as they become complete; the Song has no features then."""
     checked = check_quality(quality)
     began = time.process_time()
     with open_audio(path) as reader:
         info = reader.info
-        flow = _Flow(info.sample_rate, info.channels, plans_of(plans), checked, sink)
+        flow = _Flow(info.sample_rate, info.channels, plans_of(plans), checked, sink, semitones)
         flow.seconds["decode"] += flow.mark - began
         blocks = iter(reader)
         while True:
@@ -148,10 +155,10 @@ def stream_song(path: str | os.PathLike[str], plans: Sequence[FeaturePlan], qual
             flow.lap("decode")
             if block is None:
                 break
-            flow.push(block)
-        flow.finish()
+            flow.feed(block)
+        flow.end()
     duration, outcome, notes = how_it_ended(reader)
-    return flow.song(duration, outcome, notes, info.decoder)
+    return flow.song(duration, outcome, notes, decoder_name(reader, semitones))
 
 
 def stream_pcm(
@@ -183,14 +190,32 @@ def stream_pcm(
     return Song((), 0, duration, outcome, "; ".join(notes), seconds, 0.0, reader.info.decoder)
 
 
-def how_it_ended(reader: AudioReader) -> tuple[float, str, list[str]]:
-    """Duration in s, outcome and notes of a recording that was read to its end."""
-    info = reader.info
-    duration, notes = reader.frames_read / info.sample_rate, []
-    if reader.truncated:
-        promised = f" of {info.duration:.2f} s" if info.frames > reader.frames_read else ""
-        notes.append(f"breaks off after {duration:.2f} s{promised}: {reader.note}")
-    return duration, reader.outcome_hint, notes
+def stream_shifted(
+    path: str | os.PathLike[str], semitones: int, sample_rate: int, begin: Callable[[int, int, np.dtype[Any]], None],
+    sink: Callable[[np.ndarray], None],
+) -> Song:  # fmt: skip
+    """As `stream_pcm`, of the mono mix at ``sample_rate`` Hz with its pitch shifted: blocks [n, 1] of float32."""
+    mark = time.process_time()
+    with open_audio(path) as reader:
+        mono = Mono(reader.info.sample_rate, reader.info.channels, sample_rate, "exact", semitones)
+        mono.seconds["decode"] += mono.mark - mark
+        begin(sample_rate, 1, np.dtype(np.float32))
+        blocks = iter(reader)
+        while True:
+            with trace.stage("decode"):
+                block = next(blocks, None)
+            mono.lap("decode")
+            ready = mono.finish() if block is None else mono.push(block)
+            with trace.stage("ring"):
+                sink(ready[:, None])
+            mono.lap("ring")
+            if block is None:
+                break
+    duration, outcome, notes = how_it_ended(reader)
+    if mono.non_finite:
+        notes.append(replaced(mono.non_finite))
+    told = "; ".join(notes)
+    return Song((), 0, duration, outcome, told, dict(mono.seconds), 0.0, decoder_name(reader, semitones))
 
 
 def verdict(
@@ -207,7 +232,7 @@ def verdict(
         outcome = "silent"
         notes.append(f"peak {peak:.1e} of full scale")
     if non_finite:
-        notes.append(f"{non_finite} non-finite samples replaced by 0")
+        notes.append(replaced(non_finite))
     return outcome, "; ".join(notes)
 
 
@@ -228,31 +253,25 @@ class _Gathered:
         return song
 
 
-class _Flow:
+class _Flow(Mono):
     """PCM blocks to features of every plan, with the CPU time of each stage."""
 
-    def __init__(self, sr: int, channels: int, plans: Sequence[FeaturePlan], quality: Quality, sink: Sink) -> None:
+    def __init__(
+        self, sr: int, channels: int, plans: Sequence[FeaturePlan], quality: Quality, sink: Sink, semitones: int = 0
+    ) -> None:  # fmt: skip
         self.plans = plans
-        self.seconds = {"decode": 0.0, "ingest": 0.0, "cqt": 0.0}
         self.n_samples = 0
         self.peak = 0.0
         self._sink = sink
-        self._ingest = IngestStream(sr, channels, quality, target=plans[0].sample_rate)
         self._extractors = [extractor_for(plan, quality) for plan in plans]
-        self.mark = time.process_time()
+        super().__init__(sr, channels, plans[0].sample_rate, quality, semitones)
+        self.seconds["cqt"] = 0.0
 
-    def lap(self, stage: str) -> None:
-        now = time.process_time()
-        self.seconds[stage] += now - self.mark
-        self.mark = now
+    def feed(self, pcm: np.ndarray) -> None:
+        self._transform(self.push(pcm))
 
-    def push(self, pcm: np.ndarray) -> None:
-        with trace.stage("ingest"):
-            mono = self._ingest.push(pcm)
-        self._transform(mono)
-
-    def finish(self) -> None:
-        self._transform(self._ingest.finish())
+    def end(self) -> None:
+        self._transform(self.finish())
         with trace.stage("cqt"):
             rest = [extractor.finish() for extractor in self._extractors]
         self.lap("cqt")
@@ -277,9 +296,9 @@ class _Flow:
 
     def song(self, duration: float, outcome: str, notes: list[str], decoder: str) -> Song:
         outcome, note = verdict(
-            self.plans, self.n_samples, self.peak, self._ingest.non_finite, duration, outcome, notes
+            self.plans, self.n_samples, self.peak, self.non_finite, duration, outcome, notes
         )  # fmt: skip
-        return Song((), self.n_samples, duration, outcome, note, self.seconds, self.peak, decoder)
+        return Song((), self.n_samples, duration, outcome, note, dict(self.seconds), self.peak, decoder)
 
 
 def _samples(pcm: np.ndarray, sr: int | None) -> tuple[np.ndarray, int]:

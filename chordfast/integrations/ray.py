@@ -51,8 +51,8 @@ class _Decoder:
     def started(self) -> bool:
         return True
 
-    def read(self, path: bytes) -> tuple[dict[str, Any], Any]:
-        return read_whole(os.fsdecode(path), self._setup)
+    def read(self, path: bytes, semitones: int) -> tuple[dict[str, Any], Any]:
+        return read_whole(os.fsdecode(path), self._setup, semitones)
 
 
 class _Model:
@@ -201,8 +201,8 @@ class RayRunner:
             if actor.task is None and self._waiting and waiting < (where.models + 1) * where.batch_frames:
                 song = actor.task = self._waiting.popleft()
                 song.began = time.monotonic()
-                path = os.fsencode(song.job.source.path)
-                actor.reference, song.features = actor.handle.read.options(num_returns=2).remote(path)
+                request = os.fsencode(song.job.source.path), song.job.source.semitones
+                actor.reference, song.features = actor.handle.read.options(num_returns=2).remote(*request)
         last = not self._waiting and all(actor.task is None for actor in self._decoders)
         for actor in self._models:
             enough = sum(song.frames for song in self._ready) >= where.batch_frames

@@ -81,6 +81,7 @@ class Finisher:
             mtime_ns=source.mtime_ns, model=identity.model, model_hash=identity.model_hash,
             features_hash=identity.features_hash, options_hash=identity.options_hash, note=result.note,
             decoder=result.decoder, cpu=dict(result.cpu), chordfast=__version__, source_hash=result.source_hash,
+            semitones=source.semitones,
         )  # fmt: skip
 
     def _labels(self, song: Finished, row: Row) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from .progress import check_mode
 from .record import RunRecord
 from .runner import Runner
 from .shards import Shard
+from .shifting import Shifting
 from .storing import Storing, plans_with
 from .summary import OutputError, Summary
 
@@ -62,6 +63,8 @@ def label_folder(
     store: str | os.PathLike[str] | None = None,
     store_posteriors: str = "topk",
     top: int = 8,
+    pitch_shift: str | Iterable[int] | None = None,
+    shift_only: Collection[str] | None = None,
     num_shards: int | None = None,
     shard: int | None = None,
     command: Sequence[str] = (),
@@ -90,10 +93,14 @@ def label_folder(
         precision: "fp32", or "bf16" for the matrix products of models that can; labels of the two are told apart.
         store: folder of a `chordfast.store` that gets BTC's features and the model's posteriors of every recording;
             store_posteriors: "topk" (the ``top`` likeliest classes of a frame), "full" or "none".
+        pitch_shift: semitones ("-5..6", "-2,1,3", or numbers) by each of which recordings are shifted too; the versions
+            go into the store as ``song.mp3#+3``, with the posteriors of what the model hears in them, and get no label
+            files. shift_only: names of the songs to be shifted, with or without suffix; by default all.
         num_shards, shard: take only shard number ``shard`` (from 0) of ``num_shards``, by a hash of the path; other
             processes, also on other machines, may work on the other shards in the same ``out`` at the same time.
         command: the words of the command line, without --shard, for ``run.json``.
-        extract: what workers call with (path, plan, quality); importable by name, for tests and own decoders.
+        extract: what workers call with (path, plan, quality), and semitones= for shifted versions; importable by name,
+            for tests and own decoders.
         runner: who does it, with the arguments of `chordfast.labelling.runner.Runner`; another scheduler's, say.
 
     Returns:
@@ -113,9 +120,11 @@ def label_folder(
     jobs, threads = (processors if count is None else count for count in (jobs, threads))
     if jobs < 1 or threads < 1 or batch_frames < 1 or (timeout is not None and timeout <= 0):
         raise UsageError("jobs, threads, batch_frames and timeout must be positive")
+    shifting = Shifting.asked(pitch_shift, shift_only, store)
     listed = list(listed)
     named = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
     sources, troubles = collect(named, listed, root)
+    shifting.check(sources)
     out = Path(out)
     recogniser = recognise.find_recogniser(model, offline)
     devices = on_device.device_names(device, gpus) if device is None or isinstance(device, str) else list(device)
@@ -126,9 +135,10 @@ def label_folder(
     storing = Storing.asked(store, recogniser, quality, identity.options_hash, store_posteriors, top, part)
     plans, keep = plans_with(recogniser, storing)
     names = output_names([source.key for source in sources], formats, taken=(record.NAME,))
-    if part:
-        sources = [source for source in sources if part.holds(source.key)]
-        names = {source.key: names[source.key] for source in sources}
+    sources = shifting.versions(sources)
+    if part:  # a version goes with its recording: one machine reads the file
+        sources = [source for source in sources if part.holds(source.recording)]
+        names = {source.recording: names[source.recording] for source in sources}
 
     def plan(rows: dict[str, Row]) -> Summary:
         inside = (storing.identity.hash, storing.songs()) if storing else ("", None)
@@ -144,7 +154,8 @@ def label_folder(
         began = RunRecord(
             inputs=[os.path.abspath(name) for name in named], listed=[os.path.abspath(name) for name in listed],
             root=base_folder(named, listed, root), formats=list(formats), identity=asdict(identity),
-            num_shards=part.count if part else 0, command=list(command),
+            num_shards=part.count if part else 0, semitones=list(shifting.semitones), shifted=list(shifting.songs),
+            command=list(command),
             store=os.path.abspath(storing.path) if storing else "",
             store_hash=storing.identity.hash if storing else "",
         )  # fmt: skip

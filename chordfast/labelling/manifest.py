@@ -47,6 +47,7 @@ class Row:
     source_hash: str = ""  # SHA-256 of the recording's bytes
     store: str = ""  # hash of the identity of the store that holds the song too
     device: str = ""  # of the model
+    semitones: int = 0  # by which the recording was shifted for the store
     when: int = 0  # ns since 1970, set by Manifest.append; the newest row of a path counts
 
     @property

@@ -14,6 +14,7 @@ from ..annotations import BINARY_FORMATS, FORMATS
 from ..annotations.parquet import require_pyarrow
 from ..audio import find_audio
 from ..errors import UsageError
+from ..store import base_and_shift
 
 SUFFIXES = FORMATS | BINARY_FORMATS
 NAME_MAX = 255  # bytes in one path component on every common file system
@@ -21,12 +22,21 @@ NAME_MAX = 255  # bytes in one path component on every common file system
 
 @dataclass(frozen=True)
 class Source:
-    """One recording: where it lies, its key (POSIX path below the common folder), and the state that decides a redo."""
+    """One recording: where it lies, its key (POSIX path below the common folder), and the state that decides a redo.
+
+    A version whose pitch is shifted by ``semitones`` has the key of its own that it has in the store.
+    """
 
     path: Path
     key: str
     size: int
     mtime_ns: int
+    semitones: int = 0
+
+    @property
+    def recording(self) -> str:
+        """The key of the recording itself."""
+        return base_and_shift(self.key)[0] if self.semitones else self.key
 
 
 def check_formats(formats: str | Iterable[str]) -> tuple[str, ...]:

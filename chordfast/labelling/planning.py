@@ -44,9 +44,10 @@ class Planner:
         same = self._same_content(sources)
         for source in sources:
             row = self.rows.get(source.key)
-            why = self.reason(source, names[source.key], source.key in same)
+            outputs = {} if source.semitones else names[source.key]  # a shifted version has no label files
+            why = self.reason(source, outputs, source.key in same)
             if why or row is None:
-                jobs.append(Job(source, names[source.key], why))
+                jobs.append(Job(source, outputs, why))
             else:
                 summary.keep(row)
                 if row.mtime_ns != source.mtime_ns:
@@ -90,15 +91,17 @@ class Planner:
                 doubtful.append(source)
         if not doubtful or self.force:
             return frozenset()
-        with ThreadPoolExecutor(min(8, len(doubtful))) as readers:
-            hashes = list(readers.map(_hash, doubtful))
-        pairs = zip(doubtful, hashes, strict=True)
-        return frozenset(source.key for source, found in pairs if found == self.rows[source.key].source_hash)
+        paths = list({source.path: None for source in doubtful})  # shifted versions share a file
+        with ThreadPoolExecutor(min(8, len(paths))) as readers:
+            hashes = dict(zip(paths, readers.map(_hash, paths), strict=True))
+        return frozenset(
+            source.key for source in doubtful if hashes[source.path] == self.rows[source.key].source_hash
+        )  # fmt: skip
 
 
-def _hash(source: Source) -> str:
+def _hash(path: Path) -> str:
     with contextlib.suppress(OSError):
-        return sha256_file(source.path)
+        return sha256_file(path)
     return ""  # it cannot be read now: the run will say why
 
 

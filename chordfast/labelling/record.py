@@ -26,6 +26,8 @@ class RunRecord:
     num_shards: int = 0  # 0: not divided
     store: str = ""  # absolute folder
     store_hash: str = ""
+    semitones: list[int] = field(default_factory=list)  # of the shifted versions
+    shifted: list[str] = field(default_factory=list)  # songs that have them; none: all
     command: list[str] = field(default_factory=list)  # the words of the command line without --shard, where known
 
     def write(self, folder: str | os.PathLike[str]) -> None:

@@ -121,7 +121,7 @@ class Runner:
                 if not self._waiting:
                     break
                 task = self._waiting.popleft()
-                worker.submit(task, str(task.job.source.path))
+                worker.submit(task, str(task.job.source.path), task.job.source.semitones)
             if self._settled() or (self.fail_fast and self.summary.stopped_early):
                 break
             self._hear_all()

@@ -17,6 +17,7 @@ from .paths import collect, output_names
 from .planning import Planner
 from .record import RunRecord
 from .shards import Shard, array_list, shard_of
+from .shifting import Shifting
 from .storing import stored_songs
 from .summary import Job
 
@@ -25,13 +26,15 @@ SCRIPT = "label.sbatch"  # where `chordfast slurm label` puts the job's script
 
 @dataclass
 class Part:
-    """One shard, or the whole folder: number of recordings, hours of audio of those with labels."""
+    """One shard, or the whole folder: number of recordings, hours of audio of those with labels; shifted: how many of
+    those that are done are pitch-shifted versions, which only the store has."""
 
     shard: int | None = None
     done: int = 0
     failed: int = 0
     missing: int = 0
     hours: float = 0.0
+    shifted: int = 0
     running: bool | None = False  # None: the file system cannot tell
 
     def add(self, row: Row | None) -> None:
@@ -42,6 +45,7 @@ class Part:
             self.failed += 1
         else:
             self.done += 1
+            self.shifted += row.semitones != 0
             self.hours += row.seconds / 3600
 
 
@@ -93,7 +97,8 @@ class Status:
         whole = self.whole
         words = ", ".join(f"{self.outcomes[name]} {name}" for name in OUTCOMES if self.outcomes[name])
         text = [f"warning   {trouble}" for trouble in self.troubles]
-        text.append(f"done      {whole.done} files, {whole.hours:.2f} h of audio")
+        versions = f"{whole.shifted} of them pitch-shifted, " if whole.shifted else ""
+        text.append(f"done      {whole.done} files, {versions}{whole.hours:.2f} h of audio")
         text.append(f"failed    {whole.failed}" + (f" ({words})" if whole.failed else ""))
         text.append(f"missing   {whole.missing}")
         if verbose:
@@ -174,6 +179,7 @@ def status(
         troubles = []
     everything.update((source.key, source) for source in sources)
     names = output_names(sorted(everything), known.formats, taken=(record.NAME,))
+    sources = Shifting(tuple(known.semitones), tuple(known.shifted)).versions(sources)
     stored = stored_songs(known.store, known.store_hash) if known.store else None
     planner = Planner(manifest.read_all(out), Identity(**known.identity), out, store=known.store_hash, stored=stored)
     summary = planner.summary(sources, names)
@@ -185,9 +191,10 @@ def status(
         name = Shard(part.shard or 0, count).name
         part.running = manifest.held(books[name]) if name in books else False
     whole.running = whole.running or any(part.running for part in parts)
+    recordings = {source.key: source.recording for source in sources}
     found: list[tuple[str, Row | None]] = [(row.path, row) for row in summary.kept]
     for key, row in [*found, *((job.source.key, None) for job in summary.planned)]:
         whole.add(row)
         if parts:
-            parts[shard_of(key, count)].add(row)
+            parts[shard_of(recordings[key], count)].add(row)
     return Status(out, known, whole, parts, summary.outcomes, list(summary.planned), [*troubles, *more])

@@ -11,11 +11,12 @@ from .manifest import OUTCOMES, Row
 from .paths import Source
 from .use import Use
 
-STAGES = ("hash", "decode", "ingest", "cqt", "ring", "model", "labels", "store", "books")
+STAGES = ("hash", "decode", "ingest", "shift", "cqt", "ring", "model", "labels", "store", "books")
 STAGE_WORDS = {
     "hash": "hash of the files",
     "decode": "audio decoding",
     "ingest": "mix-down and resampling",
+    "shift": "pitch shifting",
     "cqt": "constant-Q transform",
     "ring": "handing over",
     "model": "model",
@@ -43,7 +44,7 @@ class Summary:
     """Counts over all inputs (``outcomes``, earlier runs included) and the measurements of this run.
 
     labelled, audio (s), wall (s), cpu (CPU seconds by stage) and cpu_total belong to this run; skipped is what earlier
-    runs had done; planned is everything this run was to do, in order.
+    runs had done; planned is everything this run was to do, in order. shifted: how many are pitch-shifted versions.
     """
 
     planned: Sequence[Job] = ()
@@ -54,6 +55,7 @@ class Summary:
     failures: list[Row] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     labelled: int = 0
+    shifted: int = 0
     bytes: int = 0
     audio: float = 0.0
     wall: float = 0.0
@@ -64,20 +66,22 @@ class Summary:
 
     def add(self, row: Row) -> None:
         """Count a row of this run."""
-        self.outcomes[row.outcome] += 1
+        self._count(row)
         self.labelled += 1
         self.bytes += row.size
         self.audio += row.seconds
         for name, value in row.cpu.items():
             self.cpu[name] = self.cpu.get(name, 0.0) + value
-        if row.failed:
-            self.failures.append(row)
 
     def keep(self, row: Row) -> None:
         """Count a row of an earlier run that stays as it is."""
-        self.outcomes[row.outcome] += 1
+        self._count(row)
         self.skipped += 1
         self.kept.append(row)
+
+    def _count(self, row: Row) -> None:
+        self.outcomes[row.outcome] += 1
+        self.shifted += row.semitones != 0
         if row.failed:
             self.failures.append(row)
 
@@ -116,9 +120,10 @@ class Summary:
     def lines(self, profile: bool = False) -> list[str]:
         """The closing report, one sentence a line; with ``profile`` the CPU seconds of every stage."""
         counts = ", ".join(f"{self.outcomes[name]} {name}" for name in OUTCOMES if self.outcomes[name]) or "no files"
-        earlier = f" ({self.skipped} from earlier runs)" if self.skipped else ""
+        parts = [(self.shifted, "pitch-shifted"), (self.skipped, "from earlier runs")]
+        words = ", ".join(f"{count} {what}" for count, what in parts if count)
         text = [f"warning   {trouble}" for trouble in self.troubles]
-        text.append(f"outcomes  {counts}{earlier}")
+        text.append(f"outcomes  {counts}" + (f" ({words})" if words else ""))
         if self.labelled:
             text.append(
                 f"speed     {self.audio / 3600:.2f} h of audio in {span(self.wall)}: {self.speed:.0f} x real time, "

@@ -14,6 +14,7 @@ import socket
 import stat
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ import numpy as np
 from .. import trace
 from .._native import native
 from ..errors import AudioError, ChordfastError
-from ..features.extraction import Song, extract_song, stream_pcm, stream_song
+from ..features.extraction import Song, extract_song, stream_pcm, stream_shifted, stream_song
 from . import link
 from .link import Filler, Producer, Units
 from .process import become_child
@@ -42,16 +43,20 @@ def main(channel: int, setup_file: int, ring: int) -> None:
         while True:
             request = producer.request()
             _forget_errors()
-            producer.say(link.END, process(os.fsdecode(request[1:]), lambda path: read(path, setup, producer)))
+            path, _, semitones = request[1:].partition(b"\0")
+            work = partial(read, semitones=int(semitones or 0), setup=setup, producer=producer)
+            producer.say(link.END, process(os.fsdecode(path), work))
 
 
-def read_whole(path: str, setup: dict[str, Any]) -> tuple[dict[str, Any], tuple[np.ndarray, ...] | None]:
+def read_whole(
+    path: str, setup: dict[str, Any], semitones: int = 0
+) -> tuple[dict[str, Any], tuple[np.ndarray, ...] | None]:
     """What the run is told about a recording, and its features, an array a plan, or None: for others' processes."""
     arrays: tuple[np.ndarray, ...] | None = None
 
     def read(path: str) -> tuple[Song, list[int]]:
         nonlocal arrays
-        song = setup["extract"](path, setup["plans"], setup["quality"])
+        song = setup["extract"](path, setup["plans"], setup["quality"], **_shifted(semitones))
         arrays = song.features
         return song, [len(frames) for frames in song.features]
 
@@ -89,13 +94,18 @@ def process(path: str, read: Callable[[str], tuple[Song, list[int]]]) -> dict[st
     }
 
 
-def _features(path: str, setup: dict[str, Any], producer: Producer) -> tuple[Song, list[int]]:
+def _shifted(semitones: int) -> dict[str, int]:
+    """What an extractor is told beyond the usual: one that cannot shift need not know of it."""
+    return {"semitones": semitones} if semitones else {}
+
+
+def _features(path: str, semitones: int, setup: dict[str, Any], producer: Producer) -> tuple[Song, list[int]]:
     plans, extract = setup["plans"], setup["extract"]
     units = Units(producer, [max(1, int(link.UNIT_SECONDS / plan.frame_period)) for plan in plans])
     if extract is extract_song:
-        song = stream_song(path, plans, setup["quality"], units.take)
+        song = stream_song(path, plans, setup["quality"], units.take, semitones)
     else:
-        song = extract(path, plans if len(plans) > 1 else plans[0], setup["quality"])
+        song = extract(path, plans if len(plans) > 1 else plans[0], setup["quality"], **_shifted(semitones))
         arrays = song.features if isinstance(song.features, tuple) else (song.features,)
         for index, frames in enumerate(arrays):
             units.take(index, np.ascontiguousarray(frames, np.float32))
@@ -107,8 +117,8 @@ def _features(path: str, setup: dict[str, Any], producer: Producer) -> tuple[Son
     return song, units.counts
 
 
-def _samples(path: str, _: dict[str, Any], producer: Producer) -> tuple[Song, list[int]]:
-    """PCM as decoded; what needs the mono mix (silence) is found out where that is computed."""
+def _samples(path: str, semitones: int, setup: dict[str, Any], producer: Producer) -> tuple[Song, list[int]]:
+    """PCM as decoded, or the mono mix shifted; what needs the mix (silence) is found out where that is computed."""
     filler: Filler | None = None
 
     def begin(sample_rate: int, channels: int, dtype: np.dtype[Any]) -> None:
@@ -120,7 +130,10 @@ def _samples(path: str, _: dict[str, Any], producer: Producer) -> tuple[Song, li
         assert filler is not None
         filler.take(pcm)
 
-    song = stream_pcm(path, begin, take)
+    if semitones:
+        song = stream_shifted(path, semitones, setup["plans"][0].sample_rate, begin, take)
+    else:
+        song = stream_pcm(path, begin, take)
     if filler is not None:
         filler.flush()
     return song, [filler.count if filler else 0]

@@ -108,12 +108,12 @@ class Worker(Child):
         self._held = 0
         self._format: PcmFormat | None = None
 
-    def submit(self, task: Any, path: str) -> None:
-        """Hand out a song; only to an idle worker."""
+    def submit(self, task: Any, path: str, semitones: int = 0) -> None:
+        """Hand out a song, to be shifted by ``semitones``; only to an idle worker."""
         self.task = task
         self.started = time.monotonic()
         self._forget()
-        self.request(os.fsencode(path))
+        self.request(os.fsencode(path) + (b"\0%d" % semitones if semitones else b""))
 
     def receive(self) -> Result | Lease | None:
         """Take one message: a Result ends the song (also when the process has died), a Lease is PCM of it.

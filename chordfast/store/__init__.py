@@ -10,6 +10,7 @@ from .reader import Store
 from .record import NO_AGREEMENT, OUTCOMES, Row, SongRecord
 from .summary import summary
 from .verifying import Damage, verify
+from .versions import base_and_shift, shifted_id
 from .writer import SHARD_BYTES, StoreWriter
 
 __all__ = [
@@ -24,8 +25,10 @@ __all__ = [
     "Store",
     "StoreIdentity",
     "StoreWriter",
+    "base_and_shift",
     "export",
     "require_pyarrow",
+    "shifted_id",
     "summary",
     "verify",
     "writers",

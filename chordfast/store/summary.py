@@ -10,14 +10,16 @@ import numpy as np
 from ..vocabulary import class_labels
 from .reader import Store
 from .record import frame_bytes
+from .versions import base_and_shift
 
 
 def summary(store: Store) -> dict[str, Any]:
     """Plain values for people and JSON.
 
-    identity; songs by outcome; hours, frames and bytes (of arrays) of the newest rows; confidence: mean over frames;
-    qualities: share of frames by the quality of the teacher's class ("maj", ..., "X", "N"; the class itself for
-    vocabularies without qualities); shards, unsealed parts, songs superseded and their bytes.
+    identity; songs, how many of them are pitch-shifted, and by outcome; hours, frames and bytes (of arrays) of the
+    newest rows; confidence: mean over frames; qualities: share of frames by the quality of the teacher's class ("maj",
+    ..., "X", "N"; the class itself for vocabularies without qualities); shards, unsealed parts, songs superseded and
+    their bytes.
     """
     identity, rows = store.identity, store.rows
     current = {(row.writer, row.id, row.generation) for row in rows}
@@ -37,6 +39,7 @@ def summary(store: Store) -> dict[str, Any]:
             "kd_temperature": identity.kd_temperature,
         },
         "songs": len(rows),
+        "shifted": sum(base_and_shift(row.id)[1] != 0 for row in rows),
         "outcomes": dict(sorted(Counter(row.outcome for row in rows).items())),
         "hours": frames * identity.plan.frame_period / 3600,
         "frames": frames,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,14 +19,6 @@ from ..store import Store
 from .frames import IGNORE, DenseTeacher, Frames
 from .recipe import Recipe
 from .split import Split
-
-_SHIFTED = re.compile(r"#([+-]\d{1,2})$")
-
-
-def base_and_shift(song: str) -> tuple[str, int]:
-    """A song's id without the mark of a pitch-shifted rendering, and its semitones: "a/b#+3" -> ("a/b", 3)."""
-    found = _SHIFTED.search(song)
-    return (song[: found.start()], int(found.group(1))) if found else (song, 0)
 
 
 @dataclass

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ..errors import ChordfastError, LabelError, StoreError, UsageError
 from ..ops.feature_plan import FeaturePlan
-from ..store import Row, Store, StoreIdentity
+from ..store import Row, Store, StoreIdentity, base_and_shift, shifted_id
 from ..store.identity import STEP
-from .corpus import Corpus, base_and_shift
+from .corpus import Corpus
 from .frames import IGNORE, DenseTeacher, Frames, TopTeacher, transposed_logits
 from .labels import find_label, label_files, song_classes
 from .recipe import Recipe
@@ -81,16 +81,40 @@ def read_store(
     warn: Callable[[str], None],
 ) -> Corpus:
     """See ``Corpus.from_store``."""
-    where, settings = f"the store {store.layout.root}", recipe.data
     _check(store, recipe, labels, teacher, plan)
     rows = [row for row in store.rows if row.frames > 0]
+    ids, found = _divided(store, rows, recipe, labels, split, skip, warn)
+    _check_shifted(store, ids.train, recipe)
+    kept, train, val = _choose_rows(rows, ids, recipe, found)
+    return _assemble(store, kept, Split(train, val, []), ids, recipe, found)
+
+
+def divided(
+    store: Store,
+    recipe: Recipe,
+    labels: str | os.PathLike[str] | None = None,
+    split: str | os.PathLike[str] | Split | None = None,
+    *,
+    skip: bool = False,
+) -> Split:
+    """The song ids of each part, as ``Corpus.from_store`` with the same arguments divides the store; raises as it."""
+    _check(store, recipe, labels, None, store.identity.plan)
+    rows = [row for row in store.rows if row.frames > 0]
+    return _divided(store, rows, recipe, labels, split, skip, lambda _: None)[0]
+
+
+def _divided(
+    store: Store, rows: list[Row], recipe: Recipe, labels: Any, split: Any, skip: bool, warn: Callable[[str], None]
+) -> tuple[Split, dict[str, npt.NDArray[np.int16]]]:
+    """The songs of each part by id, and with labels the targets of every song."""
+    settings = recipe.data
     bases = list(dict.fromkeys(base_and_shift(row.id)[0] for row in rows))
     bases = [bases[i] for i in choose(len(bases), settings.max_songs, recipe.seed)]
     found: dict[str, npt.NDArray[np.int16]] = {}
     if settings.targets == "labels":
-        assert labels is not None
         found = _labelled(rows, set(bases), labels, store.identity.classes, recipe, skip, warn)
-        bases = [base for base in bases if base in {base_and_shift(song)[0] for song in found}]
+        labelled = {base_and_shift(song)[0] for song in found}
+        bases = [base for base in bases if base in labelled]
     named = read_split(split) if isinstance(split, str | os.PathLike) else split
     if named is not None:
         parts = match(named, bases, str(split) if isinstance(split, str | os.PathLike) else "the split")
@@ -101,12 +125,28 @@ def read_store(
     for name, part in (("train", parts.train), ("val", parts.val)):
         if not part:
             raise UsageError(
-                f"{where}: no song is left to {name} ({len(bases)} songs with frames and targets); "
-                "add songs, or change the split"
+                f"the store {store.layout.root}: no song is left to {name} ({len(bases)} songs with frames and "
+                "targets); add songs, or change the split"
             )
-    ids = Split(*([bases[i] for i in part] for part in parts))
-    kept, train, val = _choose_rows(rows, ids, recipe, found)
-    return _assemble(store, kept, Split(train, val, []), ids, recipe, found)
+    return Split(*([bases[i] for i in part] for part in parts)), found
+
+
+def _check_shifted(store: Store, train: list[str], recipe: Recipe) -> None:
+    """StoreError unless every training song is there shifted by all that the recipe asks for; one may have failed."""
+    wanted = recipe.augment.semitones()
+    versions = [(song, shifted_id(song, step)) for song in train for step in wanted]
+    lacking = [name for song, name in versions if name not in store or _stale(store, song, name)]
+    if lacking:
+        raise StoreError(
+            f"the store {store.layout.root} lacks {len(lacking)} shifted versions of the {len(train)} training songs "
+            f"(say, {lacking[0]}); make them with chordfast label --pitch-shift {wanted[0]}..{wanted[-1]}"
+        )
+
+
+def _stale(store: Store, song: str, version: str) -> bool:
+    """Whether a shifted version was made from other bytes than the song that is there now."""
+    row = store.row(version)
+    return row.frames > 0 and song in store and row.source_hash != store.row(song).source_hash
 
 
 def _check(store: Store, recipe: Recipe, labels: Any, teacher: str | None, plan: FeaturePlan) -> None:
@@ -139,7 +179,7 @@ def _labelled(
     found, missing, wrong = {}, [], []
     for row in rows:
         base, shift = base_and_shift(row.id)
-        if base not in bases or (shift and not recipe.augment.shifted_songs):
+        if base not in bases or not recipe.augment.uses(shift):
             continue
         path = find_label(files, base)
         if path is None:
@@ -174,7 +214,7 @@ def _choose_rows(
         base, shift = base_and_shift(row.id)
         if recipe.data.targets == "labels" and row.id not in found:
             continue
-        if base in train_ids and (not shift or recipe.augment.shifted_songs):
+        if base in train_ids and recipe.augment.uses(shift):
             train.append(len(kept))
         elif base in val_ids and not shift:
             val.append(len(kept))

@@ -69,10 +69,21 @@ class Augment:
     """cqt_shift: (low, high) semitones, one drawn per window; bins are rolled and labels transposed. It is no pitch
     shift of the audio: the spectrum's shape does not move with it, and bins without a source hold silence.
     shifted_songs: train on the store's songs whose id ends in ``#+3`` and the like (pitch-shifted audio), labels
-    transposed."""
+    transposed. pitch_shift: (low, high) semitones; every training song must then be in the store shifted by each of
+    them but 0, and shifted songs beyond them are not used."""
 
     cqt_shift: tuple[int, int] | None = None
     shifted_songs: bool = True
+    pitch_shift: tuple[int, int] | None = None
+
+    def semitones(self) -> tuple[int, ...]:
+        """The shifts that ``pitch_shift`` asks for."""
+        low, high = self.pitch_shift or (0, 0)
+        return tuple(step for step in range(low, high + 1) if step)
+
+    def uses(self, semitones: int) -> bool:
+        """Whether songs shifted by so much are trained on; the songs themselves (0) always are."""
+        return not semitones or (self.shifted_songs and (self.pitch_shift is None or semitones in self.semitones()))
 
 
 @dataclass(frozen=True)
@@ -174,6 +185,11 @@ _RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("schedule.factor", lambda v: 0 < v <= 1, "above 0, at most 1"),
     ("schedule.floor", lambda v: v >= 0, "0 or more"),
     ("augment.cqt_shift", lambda v: v is None or -12 <= v[0] <= v[1] <= 12, "[low, high] within -12 to 12"),
+    (
+        "augment.pitch_shift",
+        lambda v: v is None or (-12 <= v[0] <= v[1] <= 12 and any(v)),
+        "[low, high] within -12 to 12, not both 0",
+    ),
     ("loop.batch", lambda v: v >= 1, "at least 1"),
     ("loop.micro_batch", lambda v: v >= 0, "0 (chosen) or more"),
     ("loop.epochs", lambda v: v >= 1, "at least 1"),
@@ -217,6 +233,8 @@ class Recipe:
                 raise UsageError(f"{key} is {plain(self.get(key))}; give {wanted}")
         if self.data.train + self.data.val > 1 + 1e-9:
             raise UsageError(f"data.train and data.val are {self.data.train} and {self.data.val}; together at most 1")
+        if self.augment.pitch_shift and not self.augment.shifted_songs:
+            raise UsageError("augment.pitch_shift asks for shifted songs and augment.shifted_songs is false; drop one")
         if self.loss.min_confidence > self.loss.max_confidence:
             raise UsageError("loss.min_confidence is above loss.max_confidence; give low and high the other way round")
 
@@ -238,7 +256,10 @@ class Recipe:
     @property
     def hash(self) -> str:
         """SHA-256 (hexadecimal) of all settings."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+        settings = self.to_dict()
+        if settings["augment"]["pitch_shift"] is None:  # younger than runs that are to be resumed
+            del settings["augment"]["pitch_shift"]
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
     def updated(self, changes: Mapping[str, Any], where: str = "the recipe") -> Recipe:
         """A copy with nested values, {"optimizer": {"lr": 2e-5}}; UsageError names an unknown name's nearest."""

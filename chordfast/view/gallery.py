@@ -65,6 +65,8 @@ def _row(line: bytes) -> Entry | None:
     """A line of a manifest; None for one that is torn or of another kind."""
     try:
         row = json.loads(line)
+        if row.get("semitones"):  # a shifted version: nothing to look at
+            return None
         outputs = row["outputs"]
         shown = sorted((name for name in outputs.values() if is_label_file(name)), key=lambda name: _rank(Path(name)))
         confidence = row["confidence"]

@@ -68,6 +68,17 @@ def test_whole_way_and_again(corpus: Path) -> None:
     assert [path.stat().st_mtime_ns for path in files] == before
 
 
+def test_shifted_audio_for_one_stage(corpus: Path) -> None:
+    pytest.importorskip("python_stretch")
+    done = run(corpus, "--set", "stage2.augment.pitch_shift=[2, 2]")
+    assert done.exit_code == 0, done.output
+    train = json.loads((corpus / "run/stage2/split.json").read_text())["train"]
+    shifted = {row.id for row in Store(corpus / "run/store").rows if "#" in row.id}
+    assert shifted == {f"{song}#+2" for song in train}
+    for stage, used in (("stage1", "shifted_songs: false"), ("stage2", "shifted_songs: true")):
+        assert used in (corpus / "run" / stage / "recipe.yaml").read_text()
+
+
 def test_labels_of_other_names_are_an_error_before_anything_is_done(corpus: Path) -> None:
     for path in (corpus / "labels/a").iterdir():
         path.rename(path.with_name("x" + path.name))

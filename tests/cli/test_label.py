@@ -19,6 +19,7 @@ from chordfast.cli import cli
 from chordfast.labelling import recognise
 from chordfast.labelling.manifest import NAME, read
 from chordfast.labelling.shards import Shard
+from chordfast.store import Store
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "labelling"))
 from labelling_fakes import TemplateRecogniser
@@ -246,3 +247,38 @@ def test_parquet(music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     pytest.importorskip("pyarrow")
     assert invoke(music / "sub", "-o", tmp_path / "out", "-j", 1, "-q", "-f", "parquet").exit_code == 0
     assert read_parquet(tmp_path / "out/g.parquet")["g"].labels == ["G:maj"]
+
+
+def test_shifted_versions(music: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("python_stretch")
+    (music / "text.mp3").unlink()
+    out, store, split = tmp_path / "out", tmp_path / "store", tmp_path / "split.json"
+    split.write_text('{"train": ["sub/g"], "val": ["c"]}')
+    arguments = (music, "-o", out, "-j", 1, "--store", store, "--pitch-shift", "-1..1", "--shift-only", split)
+    result = invoke(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "outcomes  4 ok (2 pitch-shifted)" in result.stderr and "pitch shifting" in result.stderr
+    assert {row.id for row in Store(store).rows} == {"c.wav", "sub/g.flac", "sub/g.flac#-1", "sub/g.flac#+1"}
+    assert invoke(*arguments).stderr == "outcomes  4 ok (2 pitch-shifted, 4 from earlier runs)\n"
+    shown = invoke("--status", "-o", out)
+    assert shown.stdout.startswith("done      4 files, 2 of them pitch-shifted, ")
+    words = json.loads((out / "run.json").read_text())["command"]
+    assert shlex.join(words).endswith(f"--pitch-shift -1..1 --shift-only {split} {music}")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--pitch-shift", "-5..6"], "--pitch-shift makes songs to train on; name the --store that they go into"),
+        (["--pitch-shift", "many", "--store", "s"], "'many' is no pitch shift; give semitones from -12 to 12"),
+        (["--pitch-shift", "-13..2", "--store", "s"], "'-13..2' is no pitch shift"),
+        (["--shift-only", "none.json"], "none.json cannot be read"),
+    ],
+)
+def test_wrong_shifts(music: Path, tmp_path: Path, given: list[str], said: str) -> None:
+    result = invoke(music, "-o", tmp_path / "out", *given)
+    assert (result.exit_code, (tmp_path / "out").exists()) == (2, False)
+    assert said in result.stderr and result.stderr.count("\n") == 1
+    alone = invoke(music / "c.wav", "-o", "-", "--pitch-shift", "1")
+    assert "--pitch-shift goes with an output folder" in alone.stderr

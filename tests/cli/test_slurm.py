@@ -127,6 +127,7 @@ def test_an_existing_script_is_spared(music: Path, tmp_path: Path) -> None:
         (("--num-shards", 2, "--partition", "a\n#SBATCH b"), "is not what sbatch understands; give a name without"),
         (("--num-shards", 2, "--sbatch", "qos=long"), "--sbatch takes one long option of sbatch"),
         (("--num-shards", 2, "--format", "mp4"), "unknown format 'mp4'"),
+        (("--num-shards", 2, "--pitch-shift", "up"), "'up' is no pitch shift"),
         (("--num-shards", 2, "nowhere"), "no such file or folder: nowhere"),
         (("--num-shards", 2, "--root", "/nowhere/else"), "does not lie below the root folder"),
         (("--num-shards", 2, "--shard", 1), "No such option"),

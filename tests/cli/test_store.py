@@ -41,7 +41,11 @@ def test_info(made: Path) -> None:
                  "audio 0.00 hours, 40 frames, 12.9 KiB", "files 0 shards, 2 songs not sealed yet",
                  "superseded 0 songs, 0 B", "confidence 1.000 (mean over frames)"):  # fmt: skip
         assert line in lines
+    with StoreWriter(made, None, "1") as writer:
+        writer.add(SongRecord("a/one.mp3#-2", "1", "timeout", 0.0))
+    assert "songs        3, 1 of them pitch-shifted (1 ok, 1 timeout, 1 unreadable)" in invoke("info", made).stdout
     found = json.loads(invoke("info", made, "--json").stdout)
+    assert (found["songs"], found["shifted"]) == (3, 1)
     assert (found["frames"], found["identity"]["teacher"], found["qualities"]) == (
         40,
         "crema",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from click.testing import CliRunner, Result
 from train_toys import RATES, TINY, toy_store
 
 from chordfast.cli import cli
+from chordfast.store import Store
 
 QUICK = [x for s in ("loop.epochs=1", "loop.batch=4", f"model.options={TINY['btc']}", f"model.options={RATES}")
          for x in ("--set", s)]  # fmt: skip
@@ -60,6 +64,37 @@ def test_from_recordings(tmp_path: Path) -> None:
     assert "broken.ogg is not in the store (unreadable)" in done.output
     assert "1 songs train and 1 validate" in done.output and (tmp_path / "run" / "store" / "store.json").exists()
     assert (tmp_path / "run" / "teacher" / "one.lab").exists() and (tmp_path / "run" / "best.safetensors").exists()
+
+
+def test_from_recordings_with_shifted_audio(tmp_path: Path) -> None:
+    """Originals first, then versions of the songs that train; a second start does nothing."""
+    pytest.importorskip("python_stretch")
+    toy = ("--store", toy_store(tmp_path / "toy"), "--progress", "none", *QUICK)
+    assert chordfast("train", "stage1", *toy, "-o", tmp_path / "teacher").exit_code == 0
+    (tmp_path / "music").mkdir()
+    (tmp_path / "labels").mkdir()
+    time = np.arange(15 * 22050) / 22050
+    for i in range(4):
+        soundfile.write(tmp_path / f"music/s{i}.wav", 0.3 * np.sin(2 * np.pi * 220 * 2 ** (i / 12) * time), 22050)
+        (tmp_path / f"labels/s{i}.lab").write_text("0 15 A:maj\n")
+    arguments = ["train", "scratch", "--audio", tmp_path / "music", "--labels", tmp_path / "labels", "--teacher",
+                 tmp_path / "teacher" / "best.safetensors", "-o", tmp_path / "run", "--student", "btc", "--set",
+                 "data.train=0.5", "--set", "data.val=0.25", "--set", "augment.pitch_shift=[-1, 1]",
+                 *QUICK]  # fmt: skip
+    done = chordfast(*arguments, "--progress", "plain")
+    assert done.exit_code == 0, done.output
+    parts = json.loads((tmp_path / "run/split.json").read_text())
+    store = Store(tmp_path / "run/store")
+    assert {row.id for row in store.rows} == {f"s{i}.wav" for i in range(4)} | {
+        name + mark for name in parts["train"] for mark in ("#-1", "#+1")
+    }
+    assert [len(parts[name]) for name in ("train", "val", "test")] == [2, 1, 1]
+    assert "6 songs train and 1 validate" in done.output
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("store/*/*")}
+    again = chordfast(*arguments, "--progress", "none", "--resume")
+    assert again.exit_code == 0, again.output
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("store/*/*")}
+    assert after == before
 
 
 def test_several_gpus_are_torchruns_business(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

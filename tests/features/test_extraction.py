@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from chordfast.audio.pitch_shift import shift
 from chordfast.errors import AudioError, UsageError
 from chordfast.features import extract, extract_samples, extract_song, features_hash, stream_song
+from chordfast.features.extraction import stream_shifted
 from chordfast.ops import BTC, CREMA, FeaturePlan
 from chordfast.ops.cqt import cqt
 from chordfast.ops.ingest import ingest
@@ -178,3 +180,26 @@ def test_a_file_that_is_no_audio(tmp_path: Path) -> None:
 def test_importing_features_does_not_import_torch() -> None:
     program = "import sys, chordfast.features; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("semitones", [-4, 3])
+def test_shifted_features_are_those_of_the_shifted_mix(tmp_path: Path, semitones: int) -> None:
+    pytest.importorskip("python_stretch")
+    soundfile.write(tmp_path / "x.flac", np.stack([chord(48000), 0.5 * chord(48000)], axis=1), 48000)
+    samples, _ = soundfile.read(tmp_path / "x.flac", dtype="int16")
+    mono = shift(ingest(samples, 48000, "exact"), semitones)
+    for quality in ("relaxed", "exact"):
+        song = extract_song(tmp_path / "x.flac", (CREMA, BTC), quality, semitones)
+        np.testing.assert_array_equal(song.features[1], cqt(mono, BTC))
+        np.testing.assert_array_equal(song.features[0], cqt(mono, CREMA))
+    assert (song.outcome, song.duration, song.n_samples) == ("ok", 3.0, 3 * 22050)
+    assert set(song.seconds) == {"decode", "ingest", "shift", "cqt"}
+    assert song.decoder.startswith("libsndfile ") and ", python-stretch " in song.decoder
+    # A3 is 33 semitones above C1, two bins each.
+    assert set(song.features[1][10:20].argmax(axis=1)) <= {2 * (33 + semitones + step) for step in (0, 4, 7)}
+    seen: list[np.ndarray] = []
+    formats: list[tuple[object, ...]] = []
+    told = stream_shifted(tmp_path / "x.flac", semitones, 22050, lambda *form: formats.append(form), seen.append)
+    assert formats == [(22050, 1, np.dtype(np.float32))]
+    np.testing.assert_array_equal(np.concatenate(seen)[:, 0], mono)
+    assert (told.outcome, told.duration, told.decoder) == ("ok", 3.0, song.decoder)

@@ -90,7 +90,7 @@ SONGS: dict[str, Callable[[str], Song]] = {
 }
 
 
-def extract(path: str, plan: object, quality: str) -> Song:
+def extract(path: str, plan: object, quality: str, semitones: int = 0) -> Song:
     """Does what the file says: "C" ... "B" is a chord on that root; other words are kinds of trouble."""
     if not Path(path).exists():
         raise AudioError(f"{path}: no such file")
@@ -100,7 +100,7 @@ def extract(path: str, plan: object, quality: str) -> Song:
     if word in SONGS:
         return SONGS[word](rest)
     names = ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"]
-    return song(names.index(word) if word in names else 0)
+    return song(((names.index(word) if word in names else 0) + semitones) % 12)
 
 
 def write_songs(folder: Path, **words: str) -> Path:

@@ -81,7 +81,7 @@ def test_shards(songs: Path, tmp_path: Path) -> None:
     as_json = json.loads(json.dumps(found.to_json(verbose=True)))
     assert (as_json["array"], as_json["missing"], as_json["complete"]) == ("0,2", found.whole.missing, False)
     assert as_json["shards"][2] == {
-        "shard": 2, "done": 0, "failed": 0, "missing": here[2], "hours": 0.0, "running": False,
+        "shard": 2, "done": 0, "failed": 0, "missing": here[2], "hours": 0.0, "shifted": 0, "running": False,
     }  # fmt: skip
     assert len(as_json["missing_files"]) == found.whole.missing
     for index in (0, 2):

@@ -12,11 +12,11 @@ from train_toys import song, toy_corpus, toy_recipe, toy_store
 
 from chordfast.errors import ChordfastError, LabelError, StoreError, UsageError
 from chordfast.ops.feature_plan import BTC
-from chordfast.store import SongRecord, Store, StoreIdentity, StoreWriter
+from chordfast.store import SongRecord, Store, StoreIdentity, StoreWriter, base_and_shift, shifted_id
 from chordfast.train import RECIPES, Corpus, Split, split_songs
-from chordfast.train.corpus import base_and_shift
 from chordfast.train.frames import IGNORE
 from chordfast.train.labels import find_label, label_files
+from chordfast.train.reading import divided
 
 PERIOD = BTC.frame_period
 
@@ -102,6 +102,7 @@ def test_which_label_belongs_to_a_song(tmp_path: Path) -> None:
 
 def test_shifted_songs_train_with_their_original(tmp_path: Path) -> None:
     assert base_and_shift("a/b.ogg#+3") == ("a/b.ogg", 3) and base_and_shift("c#-5") == ("c", -5)
+    assert shifted_id("a/b.ogg", 3) == "a/b.ogg#+3" and shifted_id("c", -5) == "c#-5" and shifted_id("c", 0) == "c"
     assert base_and_shift("c#3") == ("c#3", 0) and base_and_shift("c#") == ("c#", 0)
     toy_store(tmp_path / "store")
     writer = StoreWriter(tmp_path / "store", StoreIdentity(teacher="toy", teacher_hash="f00"), "1")
@@ -221,3 +222,62 @@ def test_arrays_that_do_not_fit() -> None:
         Corpus.from_arrays([features], [np.zeros(50, int)], [posteriors], classes=25)
     assert toy_corpus().hours([0]) == pytest.approx(150 * PERIOD / 3600)
     assert RECIPES["stage1"].data.targets == "pseudo"
+
+
+def add_shifted(
+    folder: Path, *steps: int, songs: range = range(6), source: str = "hash{}", outcome: str = "ok"
+) -> None:
+    """Versions of the toy store's songs, of the same length, as another writer would add them."""
+    with StoreWriter(folder, StoreIdentity(teacher="toy", teacher_hash="f00"), f"w{steps[0]}") as writer:
+        for i in songs:
+            features, _, posteriors = song(120 + 13 * i, i)
+            arrays = (features, posteriors) if outcome == "ok" else (None, None)
+            for step in steps:
+                name = shifted_id(f"a/s{i}.ogg", step)
+                writer.add(SongRecord(name, source.format(i), outcome, len(features) * PERIOD, *arrays))
+
+
+def test_a_recipe_with_a_pitch_shift_takes_just_these_versions(tmp_path: Path) -> None:
+    store, folder = toy_store(tmp_path / "store"), labels(tmp_path / "labels")
+    recipe = toy_recipe("stage2", "btc", "data.train=0.7", "augment.pitch_shift=[-2, 1]")
+    plain = Corpus.from_store(store, toy_recipe("stage2", "btc", "data.train=0.7"), folder)
+    assert plain.split_ids == divided(Store(store), recipe, folder)
+    train = plain.split_ids.train
+    with pytest.raises(StoreError, match=r"lacks 12 shifted versions of the 4 training songs \(say, a/s\d\.ogg#-2\); "
+                       r"make them with chordfast label --pitch-shift -2\.\.1"):  # fmt: skip
+        Corpus.from_store(store, recipe, folder)
+    add_shifted(store, -2, -1, 1, 4)
+    corpus = Corpus.from_store(store, recipe, folder)
+    assert corpus.split_ids == plain.split_ids
+    assert {corpus.ids[i] for i in corpus.parts.train} == {shifted_id(x, s) for x in train for s in (-2, -1, 0, 1)}
+    assert [corpus.ids[i] for i in corpus.parts.val] == plain.split_ids.val
+    everything = Corpus.from_store(store, toy_recipe("stage2", "btc", "data.train=0.7"), folder)
+    assert len(everything.parts.train) == 5 * len(train)  # without the setting: whatever is there
+    for step in (-2, -1, 0, 1):
+        at = int(corpus.first[corpus.ids.index(shifted_id(train[0], step))])
+        assert corpus.data.target[at] == 14 * (step % 12) + 1  # C major, moved along
+
+
+def test_only_training_songs_need_versions_and_of_the_same_recording(tmp_path: Path) -> None:
+    store = toy_store(tmp_path / "store")
+    recipe = toy_recipe("stage1", "btc", "augment.pitch_shift=[3, 3]")
+    split = Split(["a/s0", "a/s2"], ["a/s1"], ["a/s3"])
+    add_shifted(store, 3, songs=range(0, 1))
+    add_shifted(store, 3, songs=range(2, 3), source="another")
+    with pytest.raises(StoreError, match=r"lacks 1 shifted versions of the 2 training songs \(say, a/s2\.ogg#\+3\)"):
+        Corpus.from_store(store, recipe, split=split)
+    add_shifted(store, 3, songs=range(2, 3), source="", outcome="timeout")  # it could not be made
+    assert Corpus.from_store(store, recipe, split=split).ids == ["a/s0.ogg", "a/s0.ogg#+3", "a/s1.ogg", "a/s2.ogg"]
+
+
+def test_pseudo_labels_of_versions_are_taken_as_they_are(tmp_path: Path) -> None:
+    """The teacher heard the shifted audio: its classes are in the new key already."""
+    store = toy_store(tmp_path / "store")
+    add_shifted(store, 5)
+    corpus = Corpus.from_store(store, toy_recipe("stage1", "btc", "loss.kd=true", "augment.pitch_shift=[5, 5]"))
+    for i in (i for i in corpus.parts.train if "#" in corpus.ids[i]):
+        number = int(corpus.ids[i][3])
+        rows = slice(int(corpus.first[i]), int(corpus.first[i] + corpus.frames[i]))
+        np.testing.assert_array_equal(corpus.data.target[rows].numpy(), song(120 + 13 * number, number)[1])
+        found = corpus.data.teacher.logits(torch.arange(rows.start, rows.stop)[None], None)[0].argmax(-1)
+        np.testing.assert_array_equal(found.numpy(), corpus.data.target[rows].numpy())

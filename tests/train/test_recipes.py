@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,18 @@ def test_yaml_round_trip(name: str, tmp_path: Path) -> None:
     assert Recipe.from_yaml(path) == RECIPES["stage2"].with_settings(["optimizer.lr=0.001"])
 
 
+def test_pitch_shift() -> None:
+    plain, shifted = (RECIPES["scratch"].with_settings(s) for s in ([], ["augment.pitch_shift=[-2, 1]"]))
+    assert (plain.augment.semitones(), shifted.augment.semitones()) == ((), (-2, -1, 1))
+    assert [shifted.augment.uses(step) for step in (-3, -2, 0, 1, 2)] == [False, True, True, True, False]
+    assert plain.augment.uses(7) and not plain.with_settings(["augment.shifted_songs=false"]).augment.uses(7)
+    assert shifted.hash != plain.hash
+    # Runs from before there was this setting can be resumed.
+    before = plain.to_dict()
+    del before["augment"]["pitch_shift"]
+    assert plain.hash == hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()
+
+
 def test_settings_are_typed() -> None:
     recipe = RECIPES["stage1"].with_settings(
         ["optimizer.lr=2e-5", "loop.batch=64", "loss.kd=true", "schedule.warmup_end=none", "compat=chordmini", "seed=3"]
@@ -101,6 +115,9 @@ def test_settings_are_typed() -> None:
         ("optimizer.betas=0.9", "give two numbers"),
         ("schedule.kind=cosin", "schedule.kind is 'cosin'; choose one of cosine"),
         ("augment.cqt_shift=[6, -5]", "within -12 to 12"),
+        ("augment.pitch_shift=[-5, 13]", r"augment.pitch_shift is \[-5, 13\]; give \[low, high\] within -12 to 12"),
+        ("augment.pitch_shift=[0, 0]", "not both 0"),
+        ("augment={pitch_shift: [1, 2], shifted_songs: false}", "asks for shifted songs and augment.shifted_songs"),
         ("compat=chordmni", r"no 'chordmni'; did you mean 'chordmini'\?"),
         ("data=3", "data is a group of settings; name one of data.window"),
         ("data.train=0.95", "together at most 1"),
