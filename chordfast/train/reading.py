@@ -110,25 +110,32 @@ def _divided(
     settings = recipe.data
     bases = list(dict.fromkeys(base_and_shift(row.id)[0] for row in rows))
     bases = [bases[i] for i in choose(len(bases), settings.max_songs, recipe.seed)]
+    named = read_split(split) if isinstance(split, str | os.PathLike) else split
+    ids = None
+    if named is not None:
+        where = str(split) if isinstance(split, str | os.PathLike) else "the split"
+        ids = Split(*([bases[i] for i in part] for part in match(named, bases, where)))
     found: dict[str, npt.NDArray[np.int16]] = {}
     if settings.targets == "labels":
-        found = _labelled(rows, set(bases), labels, store.identity.classes, recipe, skip, warn)
+        # Songs that a split leaves out, or keeps for a test, need no labels.
+        asked = set(bases) if ids is None else {*ids.train, *ids.val}
+        found = _labelled(rows, asked, labels, store.identity.classes, recipe, skip, warn)
         labelled = {base_and_shift(song)[0] for song in found}
         bases = [base for base in bases if base in labelled]
-    named = read_split(split) if isinstance(split, str | os.PathLike) else split
-    if named is not None:
-        parts = match(named, bases, str(split) if isinstance(split, str | os.PathLike) else "the split")
-    else:
+        if ids is not None:
+            ids = Split([s for s in ids.train if s in labelled], [s for s in ids.val if s in labelled], ids.test)
+    if ids is None:
         parts = split_songs(
             len(bases), settings.train, settings.val, recipe.seed, settings.ensure_train, settings.ensure_val
         )
-    for name, part in (("train", parts.train), ("val", parts.val)):
+        ids = Split(*([bases[i] for i in part] for part in parts))
+    for name, part in (("train", ids.train), ("val", ids.val)):
         if not part:
             raise UsageError(
                 f"the store {store.layout.root}: no song is left to {name} ({len(bases)} songs with frames and "
                 "targets); add songs, or change the split"
             )
-    return Split(*([bases[i] for i in part] for part in parts)), found
+    return ids, found
 
 
 def _check_shifted(store: Store, train: list[str], recipe: Recipe) -> None:

@@ -212,6 +212,17 @@ def test_labels_that_do_not_fit(tmp_path: Path) -> None:
         Corpus.from_store(store, recipe, tmp_path / "none")
 
 
+def test_songs_outside_train_and_val_of_a_split_need_no_labels(tmp_path: Path) -> None:
+    store, recipe = toy_store(tmp_path / "store"), toy_recipe("stage2", "btc")
+    folder = labels(tmp_path / "labels", songs=4)
+    corpus = Corpus.from_store(store, recipe, folder, Split(["a/s0", "a/s2"], ["a/s3"], ["a/s5"]))
+    assert corpus.ids == ["a/s0.ogg", "a/s2.ogg", "a/s3.ogg"] and corpus.parts == ([0, 1], [2], [])
+    with pytest.raises(LabelError, match=r"no label file for 1 of the songs \(say, 'a/s4\.ogg'\)"):
+        Corpus.from_store(store, recipe, folder, Split(["a/s0", "a/s4"], ["a/s3"], []))
+    with pytest.raises(UsageError, match="no song is left to val"):
+        Corpus.from_store(store, recipe, folder, Split(["a/s0"], ["a/s4"], []), skip=True)
+
+
 def test_arrays_that_do_not_fit() -> None:
     features, target, posteriors = song(50, 0)
     with pytest.raises(UsageError, match="targets have other lengths"):
