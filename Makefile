@@ -6,8 +6,7 @@ SOURCES = $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml cons
 
 .PHONY: demo test lint bench format clean help
 
-demo: $(VENV)/.built  ## fetch the crema weights once, label the bundled recording; labels go to out/
-	$(BIN)/chordfast models fetch crema
+demo: $(VENV)/.built  ## label the bundled recording; labels go to out/
 	$(BIN)/chordfast demo -o out
 
 test: $(VENV)/.built  ## run all tests

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The experiment of docs/results.md, in pieces that can be stopped (Ctrl-C, --minutes) and started again.
 #
-#   DATA=folder benchmarks/experiment.sh label|stage1|stage2|scratch|test|all
+#   DATA=folder benchmarks/experiment.sh label|stage1|stage2|rare|scratch|test|all
 #
 # DATA holds audio/labelled/SET/song.flac + song.lab, audio/unlabelled/SET/song.flac (no labels), REAL/ (any recordings),
 # and tests TEST/SET/song.flac + song.lab. MINUTES: stop each training after so long. The store, runs and reports go to
@@ -13,10 +13,12 @@ cd "$DATA"
 
 COMMON="--store pseudo/store --threads 1 --progress none --set loop.precision=bf16 --set augment.cqt_shift=[-5,6] --set loop.batch=32"
 [ "$MINUTES" = 0 ] || COMMON="$COMMON --minutes $MINUTES"
-PSEUDO="--split splits/stage1.json --set loop.epochs=10 --set schedule.warmup_epochs=1 --set schedule.warmup_start=5e-5 --set schedule.warmup_end=5e-4"
+PSEUDO="--split splits/stage1.json --set loop.epochs=10"
 TRUE="--labels . --split splits/stage2.json --set data.stride=108 --set schedule.kind=cosine"
 TUNE="$TRUE --set loop.epochs=6 --set optimizer.lr=2e-4"
-ALONE="$TRUE --set loop.epochs=10 --set schedule.warmup_epochs=1 --set schedule.warmup_start=5e-5 --set schedule.warmup_end=5e-4"
+WARM="--set schedule.warmup_epochs=1 --set schedule.warmup_start=5e-5 --set schedule.warmup_end=5e-4"
+RARE="$TRUE --set data.weight_by=quality --set optimizer.lr=4e-4"
+ALONE="$TRUE --set loop.epochs=10 $WARM"
 
 train() { # name, then the arguments of chordfast train; a finished run is left alone, a begun one goes on
     name=$1
@@ -46,8 +48,13 @@ run() {
         python "$HERE/experiment_splits.py" . --real "$REAL"
         chordfast label audio/labelled audio/unlabelled "$REAL" -o pseudo/labels --root . --model "$TEACHER" \
             --store pseudo/store --store-posteriors full8 ;;
-    stage1) both stage1 s1 $PSEUDO ;;
+    stage1) both stage1 s1 $PSEUDO $WARM ;;
     stage2) both stage2 s2 $TUNE ;;
+    rare) # what the package ships: stage 2 once more, longer, with rare qualities counting more
+        train s2bal_2e1d stage2 $RARE --set loop.epochs=8 --student runs/s2_2e1d/best.safetensors & other=$!
+        train s2long_btc stage2 $TRUE --set loop.epochs=13 $WARM --student runs/s1_btc/best.safetensors
+        train s2bal_btc stage2 $RARE --set loop.epochs=5 --student runs/s2long_btc/best.safetensors
+        wait $other ;;
     scratch) both scratch scratch $ALONE ;;
     test)
         for test in $TESTS; do
@@ -59,8 +66,8 @@ run() {
             done
             chordfast evaluate -q -r "$test" $estimates -o "reports/$test"
         done ;;
-    all) for step in label stage1 stage2 scratch test; do run $step; done ;;
-    *) echo "there is no step $1: label stage1 stage2 scratch test all" >&2; exit 2 ;;
+    all) for step in label stage1 stage2 rare scratch test; do run $step; done ;;
+    *) echo "there is no step $1: label stage1 stage2 rare scratch test all" >&2; exit 2 ;;
     esac
 }
 run "${1:-all}"

@@ -32,7 +32,7 @@ class Row(NamedTuple):
 @click.option(
     "-o", "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("out"), show_default=True
 )
-@click.option("--model", default="crema", show_default=True, help="A model's name or a checkpoint file.")
+@click.option("--model", default="btc", show_default=True, help="A model's name or a checkpoint file.")
 @click.option("--offline", is_flag=True, help="Use only what is in the cache.")
 def demo(output: Path, model: str, offline: bool) -> None:
     """Label the bundled recording; print its chords beside the true ones.

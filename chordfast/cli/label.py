@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="lab (default), json, jams, csv, audacity, svl, midi or parquet; repeatable.",
 )
-@click.option("--model", default="crema", show_default=True, help="A model's name or a checkpoint file.")
+@click.option("--model", default="btc", show_default=True, help="A model's name or a checkpoint file.")
 @click.option("--offline", is_flag=True, help="Use only what is in the cache.")
 @click.option("--decoder", type=click.Choice(["viterbi", "argmax"]), help="How frames become chords.")
 @click.option("--min-duration", type=click.FloatRange(min=0), metavar="S", help="Shortest chord in seconds.")

@@ -19,8 +19,12 @@ def models() -> None:
 
 @models.command("list")
 def list_() -> None:
-    """Show the models that can be fetched by name, and the files in the cache."""
+    """Show the models that come with chordfast, those that can be fetched by name, and the files in the cache."""
     from chordfast import teachers
+
+    for student in teachers.SHIPPED.values():
+        click.echo(f"{student.name:12s} {'ready':12s} comes with chordfast: {student.about}")
+        click.echo(f"{'':25s} licence: {student.licence}")
 
     known = {entry.path for entry in teachers.REGISTRY.values()}
     for entry in teachers.REGISTRY.values():
@@ -68,7 +72,8 @@ def fetch(name: str, offline: bool, from_file: Path | None) -> None:
     metavar="F,T,D",
     help="2E1D only: attention heads of the frequency encoder, temporal encoder and decoder, or cm_infer.",
 )
-def convert(source: Path, target: Path, force: bool, heads: str | None) -> None:
+@click.option("--half", is_flag=True, help="BTC and 2E1D only: weights as float16, half the size.")
+def convert(source: Path, target: Path, force: bool, heads: str | None, half: bool) -> None:
     """Write the weights of SRC as safetensors to DST.
 
     SRC is a BTC or 2E1D checkpoint (.pt, .pth, .safetensors; no pickle is executed), or the
@@ -84,17 +89,19 @@ def convert(source: Path, target: Path, force: bool, heads: str | None) -> None:
 
         if heads is not None:
             raise UsageError(f"{source} is not a 2E1D checkpoint, leave --heads out")
+        if half:
+            raise UsageError(f"{source} is neither a BTC nor a 2E1D checkpoint, leave --half out")
         entry = teacher(name)
         write_weights(entry, read_source(entry, source), target, source.name)
     else:
         from chordfast.models import convert as convert_checkpoint
 
-        convert_checkpoint(source, target, heads=_heads(heads))
+        convert_checkpoint(source, target, heads=_heads(heads), half=half)
     _print(describe(str(target)))
 
 
 @models.command()
-@click.argument("model", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("model", metavar="FILE|NAME", type=click.Path(path_type=Path))
 @click.argument("target", metavar="DST", type=click.Path(path_type=Path))
 @click.option("--onnx", is_flag=True, help="As ONNX (the only format so far, and what is taken without this).")
 @click.option("--force", is_flag=True, help="Replace DST if it exists.")
@@ -102,10 +109,11 @@ def export(model: Path, target: Path, onnx: bool, force: bool) -> None:
     """Write the BTC or 2E1D of FILE for other runtimes: log-CQT in, logits out, labels in its metadata."""
     from chordfast.models import load_model
     from chordfast.models.export import export_onnx
+    from chordfast.teachers import shipped_path
 
     if target.exists() and not force:
         raise UsageError(f"{target} exists; give another name, or --force to replace it")
-    export_onnx(load_model(model), target)
+    export_onnx(load_model(shipped_path(str(model)) or model), target)
     click.echo(target)
 
 
@@ -123,6 +131,16 @@ def info(model: str, as_json: bool) -> None:
         _print(summary)
 
 
+@models.command()
+@click.argument("name")
+def path(name: str) -> None:
+    """Print where the weights of model NAME lie, for commands that want a file."""
+    from chordfast import teachers
+    from chordfast.teachers.fetch import cached
+
+    click.echo(teachers.shipped_path(name) or cached(name))
+
+
 def describe(model: str) -> dict[str, Any]:
     """What is known of a model, by name or file; ModelError when it is missing, altered or unreadable."""
     from chordfast import teachers
@@ -130,7 +148,7 @@ def describe(model: str) -> dict[str, Any]:
     from chordfast.teachers.weights import read_header, read_weights
 
     entry = teachers.REGISTRY.get(model)
-    path = cached(model) if entry else Path(model)
+    path = cached(model) if entry else teachers.shipped_path(model) or Path(model)
     header = read_header(path) or {}
     architectures = [known.architecture for known in teachers.REGISTRY.values()]
     if entry is None and header.get("architecture") not in architectures:

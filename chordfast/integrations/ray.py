@@ -298,7 +298,7 @@ class RayRunner:
 def label_on_ray(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     out: str | os.PathLike[str],
-    model: Any = "crema",
+    model: Any = "btc",
     *,
     decoders: int | None = None,
     models: int = 1,

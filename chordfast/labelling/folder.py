@@ -39,7 +39,7 @@ BATCH_FRAMES = 1 << 14
 def label_folder(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     out: str | os.PathLike[str],
-    model: str | Recogniser = "crema",
+    model: str | Recogniser = "btc",
     formats: str | Iterable[str] = "lab",
     *,
     options: DecodingOptions | None = None,

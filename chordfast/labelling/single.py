@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def label(
     source: str | os.PathLike[str] | np.ndarray,
     sr: int | None = None,
-    model: str | os.PathLike[str] | Recogniser = "crema",
+    model: str | os.PathLike[str] | Recogniser = "btc",
     *,
     options: DecodingOptions | None = None,
     offline: bool = False,

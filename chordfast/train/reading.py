@@ -18,6 +18,7 @@ from ..errors import ChordfastError, LabelError, StoreError, UsageError
 from ..ops.feature_plan import FeaturePlan
 from ..store import Row, Store, StoreIdentity, base_and_shift, shifted_id
 from ..store.identity import STEP
+from .balance import quality_weights
 from .corpus import Corpus
 from .frames import IGNORE, DenseTeacher, Frames, TopTeacher, transposed_logits
 from .labels import find_label, label_files, song_classes
@@ -174,8 +175,11 @@ def _check(store: Store, recipe: Recipe, labels: Any, teacher: str | None, plan:
         return
     if labels is None:
         raise UsageError(f"{recipe.name} trains on labels; give their folder")
-    if settings.min_confidence or settings.agreement_only or settings.weight_by != "none":
-        raise UsageError("data.min_confidence, weight_by and agreement_only choose pseudo-labels; leave them out here")
+    if settings.min_confidence or settings.agreement_only or settings.weight_by in ("confidence", "agreement"):
+        raise UsageError(
+            "data.min_confidence, agreement_only, and weight_by confidence or agreement choose pseudo-labels; "
+            "leave them out here"
+        )
 
 
 def _labelled(
@@ -262,6 +266,9 @@ def _assemble(
         if position in train:
             _filter(store, row, recipe, agreeing, target[place], None if weight is None else weight[place])
         digest.update(f"{row.id} {row.source_hash} {row.frames} {dict(row.crc)}".encode() + target[place].tobytes())
+    if settings.weight_by == "quality":
+        trains = np.repeat(np.isin(np.arange(len(rows)), parts.train), frames)
+        weight = quality_weights(target, trains, identity.classes)
     tensors = {name: torch.from_numpy(array) for name, array in wanted.items()}
     positions = [store.position(row.id) for row in rows]
     features: Any = tensors["features"] if resident else MappedFeatures(store, positions, first)

@@ -43,10 +43,11 @@ class Data:
     window, stride: frames. targets: "pseudo" (the store's) or "labels" (a label folder). train, val: shares of the
     songs, the rest is for testing; ensure_train, ensure_val: at least one song in that part where possible.
     max_songs: at most so many, 0 all. min_confidence: frames whose teacher was less sure (0 ... 1) do not count.
-    weight_by: "none", "confidence" or "agreement" of the teacher as a frame's weight in the loss. agreement_only: only
-    frames in which all members of a combined teacher agree. statistics: "estimate" the mean and standard deviation over
-    the training part, "model" keep those of the model started from, "none" do not normalise. memory_gb: features up
-    to this size are held in memory, beyond it they are read from the mapped store.
+    weight_by: a frame's weight in the loss: "none", "confidence" or "agreement" of the teacher, or "quality": rare
+    qualities count more (``balance.quality_weights``). agreement_only: only frames in which all members of a combined
+    teacher agree. statistics: "estimate" the mean and standard deviation over the training part, "model" keep those of
+    the model started from, "none" do not normalise. memory_gb: features up to this size are held in memory, beyond it
+    they are read from the mapped store.
     """
 
     window: int = 108
@@ -157,7 +158,7 @@ class Loop:
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "data.targets": ("pseudo", "labels"),
-    "data.weight_by": ("none", "confidence", "agreement"),
+    "data.weight_by": ("none", "confidence", "agreement", "quality"),
     "data.statistics": ("estimate", "model", "none"),
     "model.architecture": ("btc", "2e1d"),
     "optimizer.name": ("adamw", "adam"),

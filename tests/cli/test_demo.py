@@ -178,7 +178,7 @@ def test_demo_prints_the_timeline_and_writes_both_files(tmp_path: Path, monkeypa
 
 def test_a_missing_model_is_one_sentence_and_leaves_nothing(tmp_path: Path, monkeypatch) -> None:
     def load(name: str, offline: bool = False) -> Oracle:
-        assert (name, offline) == ("crema", True)
+        assert (name, offline) == ("btc", True)
         raise ModelError("model crema is not in the cache; run: chordfast models fetch crema")
 
     monkeypatch.setattr("chordfast.teachers.load", load)

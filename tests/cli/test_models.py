@@ -44,13 +44,13 @@ def checkpoint(path: Path, model: torch.nn.Module) -> Path:
 def test_list_before_and_after_fetching(run, tmp_path: Path) -> None:
     result = run("list")
     assert result.exit_code == 0
-    assert result.stdout.startswith("crema        not fetched  crema==0.2.0, 6 MB") and "BSD-2" in result.stdout
+    assert "\ncrema        not fetched  crema==0.2.0, 6 MB" in result.stdout and "BSD-2" in result.stdout
     assert f"cache folder: {tmp_path / 'cache' / 'models'}" in result.stdout
     fetched = run("fetch", "crema", "--offline", "--from", write_wheel(tmp_path))
     assert fetched.exit_code == 0
     path = tmp_path / "cache" / "models" / "crema-0.2.0.safetensors"
     assert fetched.stdout == f"{path}\n" and "licence: BSD-2-Clause" in fetched.stderr
-    assert run("list").stdout.startswith("crema        ready ")
+    assert "\ncrema        ready " in run("list").stdout
     assert run("fetch", "crema", "--offline").stdout == f"{path}\n"
     (path.parent / "mine.safetensors").write_bytes(b"")
     assert f"mine         file         {path.parent / 'mine.safetensors'}" in run("list").stdout

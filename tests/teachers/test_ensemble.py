@@ -138,7 +138,7 @@ def test_real_members_by_name_and_path(tmp_path: Path, monkeypatch: pytest.Monke
     (found,) = both.posteriors(features)
     parts = [load(name).posteriors([features[0][i]])[0] for i, name in enumerate(("crema", "lv:s0"))]
     np.testing.assert_allclose(found, (parts[0] + parts[1]) / 2, atol=1e-7)
-    with pytest.raises(ModelError, match="nothere is neither a checkpoint file nor a teacher's name"):
+    with pytest.raises(ModelError, match="nothere is neither a checkpoint file nor a model's name"):
         load("crema+nothere")
     # A file whose name has a plus in it is a file.
     named = tmp_path / "a+b.safetensors"

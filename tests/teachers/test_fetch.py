@@ -188,7 +188,7 @@ def test_unknown_names(cache: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no teacher called 'creme' to fetch; choose one of: crema"):
         fetch("creme")
     with pytest.raises(
-        ModelError, match="neither a checkpoint file nor a teacher's name; give a path or one of: crema"
+        ModelError, match="neither a checkpoint file nor a model's name; give a path or one of: btc, 2e1d, crema"
     ):
         load(tmp_path / "creme")
 
