@@ -92,7 +92,7 @@ def label_folder(
             and model of whole batches; "cpu-process" is the same without a GPU. Devices of one's own may be given.
         precision: "fp32", or "bf16" for the matrix products of models that can; labels of the two are told apart.
         store: folder of a `chordfast.store` that gets BTC's features and the model's posteriors of every recording;
-            store_posteriors: "topk" (the ``top`` likeliest classes of a frame), "full" or "none".
+            store_posteriors: "topk" (the ``top`` likeliest classes of a frame), "full8", "full" or "none".
         pitch_shift: semitones ("-5..6", "-2,1,3", or numbers) by each of which recordings are shifted too; the versions
             go into the store as ``song.mp3#+3``, with the posteriors of what the model hears in them, and get no label
             files. shift_only: names of the songs to be shifted, with or without suffix; by default all.

@@ -253,7 +253,7 @@ def _assemble(
         dtype, shape = kinds[name]
         wanted[name] = np.empty((total, *shape), dtype)
     target = wanted.setdefault("target", np.empty(total, np.int16))
-    weight = np.ones(total, np.float16) if settings.weight_by != "none" else None
+    weight = np.ones(total, np.float16) if settings.weight_by in ("confidence", "agreement") else None
     train = set(parts.train)
     digest = hashlib.sha256(f"{identity.hash} {recipe.data}".encode())
     agreeing = _agreement_of_all(store, rows) if settings.agreement_only or settings.weight_by == "agreement" else 1
