@@ -1,7 +1,7 @@
 #!/bin/sh
 # The experiment of docs/results.md, in pieces that can be stopped (Ctrl-C, --minutes) and started again.
 #
-#   DATA=folder benchmarks/experiment.sh label|stage1|stage2|rare|scratch|test|all
+#   DATA=folder benchmarks/experiment.sh label|stage1|stage2|rare|scratch|ablations|test|all
 #
 # DATA holds audio/labelled/SET/song.flac + song.lab, audio/unlabelled/SET/song.flac (no labels), REAL/ (any recordings),
 # and tests TEST/SET/song.flac + song.lab. MINUTES: stop each training after so long. The store, runs and reports go to
@@ -18,7 +18,7 @@ TRUE="--labels . --split splits/stage2.json --set data.stride=108 --set schedule
 TUNE="$TRUE --set loop.epochs=6 --set optimizer.lr=2e-4"
 WARM="--set schedule.warmup_epochs=1 --set schedule.warmup_start=5e-5 --set schedule.warmup_end=5e-4"
 RARE="$TRUE --set data.weight_by=quality --set optimizer.lr=4e-4"
-ALONE="$TRUE --set loop.epochs=10 $WARM"
+LONG="$TRUE --set loop.epochs=13 $WARM"
 
 train() { # name, then the arguments of chordfast train; a finished run is left alone, a begun one goes on
     name=$1
@@ -52,10 +52,19 @@ run() {
     stage2) both stage2 s2 $TUNE ;;
     rare) # what the package ships: stage 2 once more, longer, with rare qualities counting more
         train s2bal_2e1d stage2 $RARE --set loop.epochs=8 --student runs/s2_2e1d/best.safetensors & other=$!
-        train s2long_btc stage2 $TRUE --set loop.epochs=13 $WARM --student runs/s1_btc/best.safetensors
+        train s2long_btc stage2 $LONG --student runs/s1_btc/best.safetensors
         train s2bal_btc stage2 $RARE --set loop.epochs=5 --student runs/s2long_btc/best.safetensors
         wait $other ;;
-    scratch) both scratch scratch $ALONE ;;
+    scratch) both scratch scratch $LONG ;;
+    ablations) # stage 2 of BTC without distillation, with plain distillation, on half the labels, on noisy labels
+        python "$HERE/noisy_labels.py" audio/labelled noisy/audio/labelled
+        from="--student runs/s1_btc/best.safetensors"
+        train nokd_btc stage2 $TUNE --set loss.kd=false $from & other=$!
+        train plainkd_btc stage2 $TUNE --set loss.selective=false $from
+        wait $other
+        train half_btc stage2 $TUNE --split splits/half.json --set loop.epochs=12 $from & other=$!
+        train noisy_btc stage2 $TUNE --labels noisy $from
+        wait $other ;;
     test)
         for test in $TESTS; do
             estimates=""
@@ -66,8 +75,8 @@ run() {
             done
             chordfast evaluate -q -r "$test" $estimates -o "reports/$test"
         done ;;
-    all) for step in label stage1 stage2 rare scratch test; do run $step; done ;;
-    *) echo "there is no step $1: label stage1 stage2 rare scratch test all" >&2; exit 2 ;;
+    all) for step in label stage1 stage2 rare scratch ablations test; do run $step; done ;;
+    *) echo "there is no step $1: label stage1 stage2 rare scratch ablations test all" >&2; exit 2 ;;
     esac
 }
 run "${1:-all}"

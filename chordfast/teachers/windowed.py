@@ -16,7 +16,7 @@ from ..ops.feature_plan import BTC, FeaturePlan
 from .weights import weights_hash
 
 WINDOW = 108  # frames, what the networks were trained on
-_BATCH = 64  # windows computed at once on a CPU
+_BATCH = 32  # windows computed at once on a CPU: of more, layers leave the cache
 _GPU_BATCH = 1024  # windows in every batch on a GPU, 1.4 h of audio
 _Array = TypeVar("_Array", np.ndarray, Tensor)
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from chordfast.annotations import Annotation
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import experiment_splits  # noqa: E402
 import experiment_tables  # noqa: E402
+import noisy_labels  # noqa: E402
 
 
 @pytest.fixture
@@ -68,6 +73,33 @@ def report(path: Path, shift: float) -> Path:
     systems = [system("crema", 0.5 + shift), system("student", 0.625 + shift)]
     path.write_text(json.dumps({"songs": 6, "seconds": 7200.0, "estimates": systems}))
     return path
+
+
+def test_noisy_labels_are_wrong_as_often_as_asked(tmp_path: Path) -> None:
+    starts = np.arange(1000.0)
+    song = Annotation(starts, starts + 1, ["C:maj", "G:7", "A:min", "N"] * 250)
+    copy = noisy_labels.noisy(song, 0.2, 0.1, random.Random(3))
+    changed = [old != new for old, new in zip(song.labels, copy.labels, strict=True)]
+    assert sum(changed) == 162  # of 750 chords: 0.216
+    assert not any(changed[3::4])  # silence stays
+    assert {copy.labels[i] for i in range(1, 1000, 4)} == {"G:7", "G:maj", "C:7", "D:7", "C:maj", "A:min"}
+    assert np.std(copy.starts[1:] - starts[1:]) == pytest.approx(0.1, rel=0.1)
+    assert (copy.starts[1:] == copy.ends[:-1]).all() and (np.diff(copy.starts) > 0).all()
+    song.labels[0] = "X"
+    assert noisy_labels.noisy(song, 0.0, 0.0, random.Random(3)) == song
+
+    for name in ("a/1.lab", "b/2.lab"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True)
+        (tmp_path / "in" / name).write_text("0 1 C:maj\n1 2 G:7\n2 3 N\n")
+    for out in ("out", "again"):
+        subprocess.run(
+            [sys.executable, ROOT / "benchmarks" / "noisy_labels.py", tmp_path / "in", tmp_path / out, "--wrong", "1"],
+            check=True,
+        )
+    for name in ("a/1.lab", "b/2.lab"):
+        text = (tmp_path / "out" / name).read_text()
+        assert text == (tmp_path / "again" / name).read_text()
+        assert [line.split()[2] for line in text.splitlines()][2] == "N" and "C:maj\n" not in text
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
