@@ -6,6 +6,7 @@
 namespace chordfast {
 
 void bind_attention(py::module_& m);
+void bind_conv3(py::module_& m);
 void bind_cqt(py::module_& m);
 void bind_ingest(py::module_& m);
 void bind_kd_loss(py::module_& m);
@@ -43,6 +44,7 @@ PYBIND11_MODULE(_C, m) {
   m.def("build_info", &chordfast::build_info, "Compiler, CUDA and SIMD level of this build.");
   m.def("cuda_devices", &chordfast::cuda_devices, "Usable CUDA devices as (name, major, minor).");
   chordfast::bind_attention(m);
+  chordfast::bind_conv3(m);
   chordfast::bind_cqt(m);
   chordfast::bind_ingest(m);
   chordfast::bind_kd_loss(m);

@@ -138,13 +138,12 @@ class ConvolutionLayer(nn.Module):
         self.portable = False
         self.conv = nn.Conv1d(inputs, outputs, kernel_size=3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, inputs] -> [B, T, outputs]."""
-        if self.portable or x.device.type != "cpu":
-            return self.conv(x.transpose(1, 2)).transpose(1, 2)
-        # As a picture of one line, which torch computes with the channels last: nothing is transposed in memory.
-        line, weight = x[:, None].permute(0, 3, 1, 2), self.conv.weight[:, :, None]
-        return F.conv2d(line, weight, self.conv.bias, padding=(0, 1)).permute(0, 2, 3, 1)[:, 0]
+    def forward(self, x: Tensor, relu: bool = False) -> Tensor:
+        """[B, T, inputs] -> [B, T, outputs], negative values as 0 on request."""
+        if self.portable:
+            y = self.conv(x.transpose(1, 2)).transpose(1, 2)
+            return F.relu(y) if relu else y
+        return ops.conv3(x, self.conv.weight, self.conv.bias, relu)
 
 
 class PositionwiseConvolution(nn.Module):
@@ -166,7 +165,8 @@ class PositionwiseConvolution(nn.Module):
         rate = self.dropout if self.training else 0.0
         for layer in self.layers:
             # A padded frame must look like the zero padding at the end of an unpadded window.
-            x = relu_dropout(layer(x if valid is None else x * valid), rate, plain=self.portable)
+            x = x if valid is None else x * valid
+            x = relu_dropout(layer(x), rate, plain=self.portable) if rate else layer(x, relu=True)
         return x
 
 

@@ -20,6 +20,7 @@ from .viterbi import viterbi, viterbi_batch
 
 if TYPE_CHECKING:
     from .attention import attention as attention
+    from .conv3 import conv3 as conv3
     from .kd_loss import kd_loss as kd_loss
     from .layer_norm import branch_dropout_norm as branch_dropout_norm
     from .layer_norm import dropout as dropout
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _LAZY = {  # name: module
     "attention": "attention",
     "branch_dropout_norm": "layer_norm",
+    "conv3": "conv3",
     "dropout": "layer_norm",
     "dropout_add": "layer_norm",
     "dropout_add_cat": "layer_norm",
@@ -55,6 +57,7 @@ __all__ = [
     "IngestStream",
     "attention",
     "branch_dropout_norm",
+    "conv3",
     "cqt",
     "cqt_flat",
     "dropout",

@@ -1,0 +1,6 @@
+#if defined(__x86_64__)
+#define CF_LEVEL conv3_avx512
+#include "conv3/conv3_kernels.inl"
+
+const chordfast::Conv3Kernels& chordfast::conv3_kernels_avx512() { return conv3_avx512::table; }
+#endif
