@@ -1,7 +1,7 @@
 """The native operators: NumPy arrays and torch tensors in, the same kind out; raw operators are private.
 
-Importing this does not import torch; an operator does when it is given a tensor. kd_loss, attention, layer_norm and
-what belongs to it take nothing but tensors: their modules load with the first use of the name.
+Importing this does not import torch; an operator does when it is given a tensor. kd_loss, attention, conv3, layer_norm
+and what belongs to it take nothing but tensors: their modules load with the first use of the name.
 """
 
 from __future__ import annotations
