@@ -1,4 +1,4 @@
-"""``chordfast models``: list, fetch, convert, export and describe weights."""
+"""``chordfast models``: list, fetch, convert, average, export and describe weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HDF5 = b"\x89HDF"
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def models() -> None:
-    """List, fetch, convert, export and describe model weights."""
+    """List, fetch, convert, average, export and describe model weights."""
 
 
 @models.command("list")
@@ -97,6 +97,25 @@ def convert(source: Path, target: Path, force: bool, heads: str | None, half: bo
         from chordfast.models import convert as convert_checkpoint
 
         convert_checkpoint(source, target, heads=_heads(heads), half=half)
+    _print(describe(str(target)))
+
+
+@models.command()
+@click.argument("sources", metavar="SRC...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--output", "target", metavar="DST", required=True, type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Replace DST if it exists.")
+@click.option("--half", is_flag=True, help="Weights as float16, half the size.")
+def average(sources: tuple[Path, ...], target: Path, force: bool, half: bool) -> None:
+    """Write the mean of the weights of BTC or 2E1D checkpoints SRC to DST.
+
+    For checkpoints of one training, or of trainings that went on from one checkpoint: the mean is
+    often better than each.
+    """
+    from chordfast.models import average as average_checkpoints
+
+    if target.exists() and not force:
+        raise UsageError(f"{target} exists; give another name, or --force to replace it")
+    average_checkpoints(sources, target, half=half)
     _print(describe(str(target)))
 
 

@@ -18,6 +18,7 @@ _LAZY = {
     "TwoE1DConfig": "twoe1d",
     "Checkpoint": "checkpoints",
     "LoadReport": "checkpoints",
+    "average": "averaging",
     "convert": "checkpoints",
     "load_checkpoint": "checkpoints",
     "load_model": "checkpoints",
@@ -25,6 +26,7 @@ _LAZY = {
 }
 
 if TYPE_CHECKING:
+    from .averaging import average as average
     from .btc import BTC as BTC
     from .btc import BTCConfig as BTCConfig
     from .checkpoints import Checkpoint as Checkpoint
@@ -45,6 +47,7 @@ __all__ = [
     "LoadReport",
     "TwoE1D",
     "TwoE1DConfig",
+    "average",
     "convert",
     "load_checkpoint",
     "load_model",
