@@ -1,11 +1,11 @@
 """Writes the tables of docs/results.md from reports of ``chordfast evaluate``, between its markers.
 
-    python benchmarks/experiment_tables.py KEY=REPORT.json [KEY=...] [--document docs/results.md] [--check]
+    python benchmarks/experiment_tables.py KEY=REPORT.json [KEY=...] [--brief KEY] [--document docs/results.md] [--check]
 
 Each KEY names a block ``<!-- results:KEY -->`` ... ``<!-- /results:KEY -->`` of the document. A block gets the seven
 scores of arXiv 2602.19778's table and ACQA in percent with their 95 % bootstrap intervals over all songs, the scores by
-folder (a data set each), and the recall of each quality with the root right. --check: change nothing, exit code 1 if
-the document is not up to date.
+folder (a data set each; not for a KEY that --brief names), and the recall of each quality with the root right. --check:
+change nothing, exit code 1 if the document is not up to date.
 """
 
 from __future__ import annotations
@@ -78,10 +78,10 @@ def by_quality(report: dict[str, Any]) -> list[str]:
     return table(["recall, root right", *there], rows)
 
 
-def block(report: dict[str, Any]) -> str:
+def block(report: dict[str, Any], brief: bool = False) -> str:
     hours = report["seconds"] / 3600
     lines = [f"{report['songs']} songs, {hours:.2f} h; percent, songs weighted by length, 95 % intervals.", ""]
-    lines += together(report) + by_quality(report) + by_folder(report)
+    lines += together(report) + by_quality(report) + ([] if brief else by_folder(report))
     return "\n".join(lines)
 
 
@@ -96,6 +96,7 @@ def fill(document: str, key: str, text: str) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("reports", nargs="+", metavar="KEY=REPORT.json")
+    parser.add_argument("--brief", action="append", default=[], metavar="KEY", help="no tables by folder; repeatable")
     parser.add_argument("--document", type=Path, default=ROOT / "docs" / "results.md")
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
@@ -106,7 +107,7 @@ def main() -> int:
             parser.error(f"{given!r} is not KEY=REPORT.json")
         try:
             report = json.loads(Path(path).read_text())
-            text = block(report)
+            text = block(report, key in arguments.brief)
         except (OSError, ValueError, KeyError, IndexError) as error:
             parser.error(f"{path} is no report of chordfast evaluate -o ({error!r})")
         new = fill(new, key, text)

@@ -123,6 +123,9 @@ def test_tables_go_between_the_markers(tmp_path: Path) -> None:
     assert "| share of the time | 75.0 | 25.0 |\n| crema | 50.0 | – |" in text
     assert "| crema | 50.0 (50.0–50.0) |" in text  # by folder: three equal songs
     assert run(f"a={first}", f"b={second}", "--document", document, "--check").returncode == 0
+    assert run(f"b={second}", "--brief", "b", "--document", document).returncode == 0
+    text = document.read_text()
+    assert text.count("**rare**, 3 songs, 0.10 h") == 1 and "| student | 75.0 (65.0–85.0) |" in text
 
 
 def test_errors_are_one_sentence(tmp_path: Path) -> None:
