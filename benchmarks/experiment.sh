@@ -1,7 +1,7 @@
 #!/bin/sh
 # The experiment of docs/results.md, in pieces that can be stopped (Ctrl-C, --minutes) and started again.
 #
-#   DATA=folder benchmarks/experiment.sh label|stage1|stage2|rare|scratch|ablations|test|all
+#   DATA=folder benchmarks/experiment.sh label|stage1|stage2|rare|again|scratch|ablations|test|all
 #
 # DATA holds audio/labelled/SET/song.flac + song.lab, audio/unlabelled/SET/song.flac (no labels), REAL/ (any recordings),
 # and tests TEST/SET/song.flac + song.lab. MINUTES: stop each training after so long. The store, runs and reports go to
@@ -18,6 +18,7 @@ TRUE="--labels . --split splits/stage2.json --set data.stride=108 --set schedule
 TUNE="$TRUE --set loop.epochs=6 --set optimizer.lr=2e-4"
 WARM="--set schedule.warmup_epochs=1 --set schedule.warmup_start=5e-5 --set schedule.warmup_end=5e-4"
 RARE="$TRUE --set data.weight_by=quality --set optimizer.lr=4e-4"
+AGAIN="--split splits/stage1.json --set schedule.kind=cosine --set schedule.warmup_epochs=0"
 LONG="$TRUE --set loop.epochs=13 $WARM"
 
 train() { # name, then the arguments of chordfast train; a finished run is left alone, a begun one goes on
@@ -50,11 +51,20 @@ run() {
             --store pseudo/store --store-posteriors full8 ;;
     stage1) both stage1 s1 $PSEUDO $WARM ;;
     stage2) both stage2 s2 $TUNE ;;
-    rare) # what the package ships: stage 2 once more, longer, with rare qualities counting more
-        train s2bal_2e1d stage2 $RARE --set loop.epochs=8 --student runs/s2_2e1d/best.safetensors & other=$!
-        train s2long_btc stage2 $LONG --student runs/s1_btc/best.safetensors
-        train s2bal_btc stage2 $RARE --set loop.epochs=5 --student runs/s2long_btc/best.safetensors
-        wait $other ;;
+    rare) # what the package ships: a longer stage 2, once more with rare qualities counting more, and the mean of both
+        both stage2 s2long $LONG
+        train s2bal_btc stage2 $RARE --set loop.epochs=5 --student runs/s2long_btc/best.safetensors & other=$!
+        train s2bal_2e1d stage2 $RARE --set loop.epochs=5 --student runs/s2long_2e1d/best.safetensors
+        wait $other
+        for net in btc 2e1d; do
+            mkdir -p runs/mean_$net
+            chordfast models average runs/s2long_$net/best.safetensors runs/s2bal_$net/best.safetensors \
+                -o runs/mean_$net/best.safetensors --force
+        done ;;
+    again) # stage 1 of BTC once more with rare qualities counting more, and once more without
+        train s1bal_btc stage1 $AGAIN --set data.weight_by=quality --set loop.epochs=4 --set optimizer.lr=4e-4 \
+            --student runs/s1_btc/best.safetensors
+        train s1again_btc stage1 $AGAIN --set loop.epochs=3 --set optimizer.lr=3e-4 --student runs/s1bal_btc/best.safetensors ;;
     scratch) both scratch scratch $LONG ;;
     ablations) # stage 2 of BTC without distillation, with plain distillation, on half the labels, on noisy labels
         python "$HERE/noisy_labels.py" audio/labelled noisy/audio/labelled
@@ -75,8 +85,8 @@ run() {
             done
             chordfast evaluate -q -r "$test" $estimates -o "reports/$test"
         done ;;
-    all) for step in label stage1 stage2 rare scratch ablations test; do run $step; done ;;
-    *) echo "there is no step $1: label stage1 stage2 rare scratch ablations test all" >&2; exit 2 ;;
+    all) for step in label stage1 stage2 rare again scratch ablations test; do run $step; done ;;
+    *) echo "there is no step $1: label stage1 stage2 rare again scratch ablations test all" >&2; exit 2 ;;
     esac
 }
 run "${1:-all}"

@@ -1,6 +1,6 @@
 """Writes the tables of docs/results.md from reports of ``chordfast evaluate``, between its markers.
 
-    python benchmarks/experiment_tables.py KEY=REPORT.json [KEY=...] [--brief KEY] [--document docs/results.md] [--check]
+    python benchmarks/experiment_tables.py KEY=REPORT.json [KEY=...] [--brief KEY] [--document FILE.md] [--check]
 
 Each KEY names a block ``<!-- results:KEY -->`` ... ``<!-- /results:KEY -->`` of the document. A block gets the seven
 scores of arXiv 2602.19778's table and ACQA in percent with their 95 % bootstrap intervals over all songs, the scores by
