@@ -18,9 +18,8 @@ def average(
     """Write the mean of the weights of two or more checkpoints to ``dst`` as safetensors; returns what was written.
 
     Worth it for checkpoints of one training, or of trainings that went on from one checkpoint; the mean of others is
-    noise, and nothing here can tell. Sums are float64, in the order given; the mean and the standard deviation of the
-    features, the configuration and what the file says of its origin are those of the first, with ``average_of`` naming
-    all. ``half`` rounds to float16.
+    noise, and nothing here can tell. Sums are float64, in the order given. Of what the files say of their origin that is
+    kept in which they agree, and ``average_of`` names them by folder, file and hash. ``half`` rounds to float16.
 
     Raises UsageError for fewer than two, ModelError when the networks, their statistics, feature plans or label
     boundaries differ, and as ``load_checkpoint`` and ``save_checkpoint`` do.
@@ -39,9 +38,10 @@ def average(
             total[name] = total[name] + tensor.double()
     state = model.state_dict()
     model.load_state_dict({name: (total[name] / len(found)).to(state[name].dtype) for name in state})
+    origins = [each.metadata.get("provenance") or {} for each in found]
     provenance = {
-        **(first.metadata.get("provenance") or {}),
-        "average_of": [{"source": path.name, "source_sha256": sha256_file(path)} for path in paths],
+        **{key: value for key, value in origins[0].items() if all(other.get(key) == value for other in origins)},
+        "average_of": [f"{path.resolve().parent.name}/{path.name} {sha256_file(path)}" for path in paths],
     }
     save_checkpoint(dst, model, provenance=provenance, half=half)
     return load_checkpoint(dst)
