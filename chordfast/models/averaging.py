@@ -18,8 +18,8 @@ def average(
     """Write the mean of the weights of two or more checkpoints to ``dst`` as safetensors; returns what was written.
 
     Worth it for checkpoints of one training, or of trainings that went on from one checkpoint; the mean of others is
-    noise, and nothing here can tell. Sums are float64, in the order given. Of what the files say of their origin that is
-    kept in which they agree, and ``average_of`` names them by folder, file and hash. ``half`` rounds to float16.
+    noise, and nothing here can tell. Sums are float64, in the order given. What all files say of their origin is kept,
+    and ``average_of`` names them by folder, file and hash. ``half`` rounds to float16.
 
     Raises UsageError for fewer than two, ModelError when the networks, their statistics, feature plans or label
     boundaries differ, and as ``load_checkpoint`` and ``save_checkpoint`` do.
