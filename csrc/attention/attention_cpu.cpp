@@ -1,13 +1,12 @@
 // Checks, choice of the SIMD level, and the sharing of heads among threads.
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
-#include <memory>
 
 #include "attention/attention.h"
 #include "attention/attention_check.h"
 #include "attention/attention_kernels.h"
 #include "attention/attention_philox.h"
+#include "common/aligned.h"
 #include "common/check.h"
 #include "common/cpu_features.h"
 #include "common/parallel.h"
@@ -22,10 +21,6 @@ const AttentionKernels& kernels() {
 #endif
   return attention_kernels_plain();
 }
-
-struct Free {
-  void operator()(float* p) const { std::free(p); }
-};
 
 // The `n`-th sequence of a tensor [directions, batch, heads, ...].
 template <class T>
@@ -64,9 +59,7 @@ cf_status for_each_sequence(const cf_attention_shape& s, int threads, void (*ker
   threads = static_cast<int>(std::clamp<int64_t>(std::min<int64_t>(worth, threads), 1, std::max<int64_t>(count, 1)));
   const int64_t pieces = threads == 1 ? std::min<int64_t>(count, 1) : std::min<int64_t>(count, 4 * threads);
   parallel_for(pieces, threads, [&](int64_t piece) {
-    const std::unique_ptr<float, Free> scratch(
-        static_cast<float*>(std::aligned_alloc(64, (floats * 4 + 63) / 64 * 64)));
-    if (!scratch) throw std::bad_alloc();
+    const AlignedFloats scratch = aligned_floats(floats);
     const int64_t last = count * (piece + 1) / pieces;
     AttentionHead heads[2];
     for (int64_t n = count * piece / pieces, first = n; n < last; ++n) {

@@ -1,9 +1,7 @@
 // Checks, choice of the SIMD level, and the sharing of tiles among threads; no result depends on the sharing.
 #include <algorithm>
-#include <cstdlib>
-#include <memory>
-#include <new>
 
+#include "common/aligned.h"
 #include "common/check.h"
 #include "common/cpu_features.h"
 #include "common/parallel.h"
@@ -21,17 +19,6 @@ const Conv3Kernels& kernels() {
   return conv3_kernels_plain();
 }
 
-struct Free {
-  void operator()(float* p) const { std::free(p); }
-};
-using Floats = std::unique_ptr<float, Free>;
-
-Floats floats(int64_t count) {
-  Floats p(static_cast<float*>(std::aligned_alloc(64, (count * 4 + 63) / 64 * 64)));
-  if (!p) throw std::bad_alloc();
-  return p;
-}
-
 cf_status convolve(const cf_conv3& p, int threads) {
   CF_CHECK(p.windows >= 0 && p.frames >= 0 && threads >= 1, "conv3: %lld windows of %lld frames on %d threads",
            static_cast<long long>(p.windows), static_cast<long long>(p.frames), threads);
@@ -40,12 +27,12 @@ cf_status convolve(const cf_conv3& p, int threads) {
            static_cast<long long>(p.outputs));
   if (p.windows == 0 || p.frames == 0) return CF_OK;
   CF_CHECK(p.x && p.weights && p.out, "conv3: a pointer is missing");
-  const Floats packed = floats(conv3_packed(p.inputs, p.outputs));
+  const AlignedFloats packed = aligned_floats(conv3_packed(p.inputs, p.outputs));
   kernels().pack(p.weights, p.inputs, p.outputs, packed.get());
   const int64_t tiles = p.windows * ((p.frames + kConvTile - 1) / kConvTile);
   const int64_t blocks = (tiles + kConvRows - 1) / kConvRows, pieces = std::min<int64_t>(blocks, threads);
   parallel_for(pieces, threads, [&](int64_t piece) {
-    const Floats scratch = floats(conv3_scratch(p.inputs));
+    const AlignedFloats scratch = aligned_floats(conv3_scratch(p.inputs));
     Conv3Run r{p.x, packed.get(), p.bias, p.out, p.frames, p.inputs, p.outputs, 0, 0, p.relu, scratch.get()};
     r.first = blocks * piece / pieces * kConvRows;
     r.last = std::min(tiles, blocks * (piece + 1) / pieces * kConvRows);
