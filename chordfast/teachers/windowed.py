@@ -16,7 +16,7 @@ from ..ops.feature_plan import BTC, FeaturePlan
 from .weights import weights_hash
 
 WINDOW = 108  # frames, what the networks were trained on
-_BATCH = 32  # windows computed at once on a CPU: of more, layers leave the cache
+_BATCH = 32  # windows at most computed at once on a CPU: of more, layers leave the cache
 _GPU_BATCH = 1024  # windows in every batch on a GPU, 1.4 h of audio
 _Array = TypeVar("_Array", np.ndarray, Tensor)
 
@@ -95,8 +95,11 @@ class Windowed:
         scores = np.empty((len(starts), WINDOW, self.classes), np.float32)
         rows, inside = _rows([len(song)], [starts], len(song))
         table = self._table([song])
-        for begin in range(0, len(starts), _BATCH):
-            batch = slice(begin, begin + _BATCH)
+        count = -(
+            -len(starts) // _BATCH
+        )  # batches of one size, since a small last one would cost twice as much a window
+        for i in range(count):
+            batch = slice(len(starts) * i // count, len(starts) * (i + 1) // count)
             scores[batch] = self._probabilities(table, rows[batch], inside[batch]).numpy()
         return torch.from_numpy(average(scores, starts, len(song)))
 
