@@ -136,6 +136,7 @@ class ConvolutionLayer(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.portable = False
+        self.published = False  # True: rounded as the published code's convolution is
         self.conv = nn.Conv1d(inputs, outputs, kernel_size=3, padding=1)
 
     def forward(self, x: Tensor, relu: bool = False) -> Tensor:
@@ -143,7 +144,7 @@ class ConvolutionLayer(nn.Module):
         if self.portable:
             y = self.conv(x.transpose(1, 2)).transpose(1, 2)
             return F.relu(y) if relu else y
-        return ops.conv3(x, self.conv.weight, self.conv.bias, relu)
+        return ops.conv3(x, self.conv.weight, self.conv.bias, relu, direct=self.published)
 
 
 class PositionwiseConvolution(nn.Module):
@@ -310,6 +311,9 @@ class BTC(ChordModel):
         self.num_classes = self.config.num_classes
         self.self_attn_layers = BidirectionalEncoder(self.config)
         self.output_layer = OutputLayer(self.config)
+        for module in self.modules():
+            if isinstance(module, ConvolutionLayer):
+                module.published = compat is not None
 
     def forward(
         self, x: Tensor, mask: Tensor | None = None, return_attention: bool = False

@@ -17,7 +17,7 @@ from ._library import define
 FEW = 256  # frames a thread should have at least
 
 
-def conv3(x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool = False) -> Tensor:
+def conv3(x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool = False, direct: bool = False) -> Tensor:
     """y[b, t] = bias + Σ_i weight[:, :, i] x[b, t + i − 1], i = 0 … 2, with zeros outside [0, T); ReLU on request.
 
     Args:
@@ -25,6 +25,7 @@ def conv3(x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool = Fa
         weight: [O, C, 3] of x's dtype, as ``torch.nn.Conv1d`` keeps it.
         bias: [O], or None.
         relu: negative results become 0.
+        direct: torch's convolution always, which rounds as the definition does.
 
     Returns [B, T, O]. float32 on the CPU with C and O multiples of 16, where no gradient is asked for and autocast is
     off, runs Winograd's F(4, 3) (Lavin and Gray, CVPR 2016): six products for four frames instead of twelve, exact but
@@ -37,7 +38,7 @@ def conv3(x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool = Fa
     _check(x, weight, bias)
     needs_gradient = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias))
     if (
-        not needs_gradient
+        not (needs_gradient or direct)
         and x.device.type == "cpu"
         and x.dtype == torch.float32
         and x.shape[2] % 16 == 0

@@ -114,6 +114,7 @@ def test_gradients_and_autocast_are_torchs() -> None:
     assert y.requires_grad
     with torch.no_grad():
         assert torch.allclose(ops.conv3(x, weight, bias), y, atol=1e-5)
+        assert torch.equal(ops.conv3(x, weight, bias, direct=True), y)
 
 
 def test_passes_opcheck_and_compiles() -> None:
