@@ -95,9 +95,8 @@ class Windowed:
         scores = np.empty((len(starts), WINDOW, self.classes), np.float32)
         rows, inside = _rows([len(song)], [starts], len(song))
         table = self._table([song])
-        count = -(
-            -len(starts) // _BATCH
-        )  # batches of one size, since a small last one would cost twice as much a window
+        # Batches of one size: in a small last one a window would cost twice as much.
+        count = -(-len(starts) // _BATCH)
         for i in range(count):
             batch = slice(len(starts) * i // count, len(starts) * (i + 1) // count)
             scores[batch] = self._probabilities(table, rows[batch], inside[batch]).numpy()
