@@ -10,10 +10,10 @@ extern "C" {
 #endif
 
 typedef struct cf_conv3 {
-  const float* x;        // [windows, frames, inputs], dense
-  const float* weights;  // [outputs, inputs, 3], dense
-  const float* bias;     // [outputs], or NULL
-  float* out;            // [windows, frames, outputs], dense
+  const float* x;                            // [windows, frames, inputs], dense
+  const float* weights;                      // [outputs, inputs, 3], dense
+  const float* bias;                         // [outputs], or NULL
+  float* out;                                // [windows, frames, outputs], dense
   int64_t windows, frames, inputs, outputs;  // inputs and outputs: multiples of 16, at least 16
   int relu;                                  // nonzero: negative results become 0
 } cf_conv3;

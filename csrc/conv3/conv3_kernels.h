@@ -6,7 +6,7 @@
 namespace chordfast {
 
 constexpr int64_t kConvTile = 4, kConvParts = 6;  // frames a tile, products a tile
-constexpr int64_t kConvRows = 64;                 // tiles worked on at once: a whole number of gemm's rows, in the second cache
+constexpr int64_t kConvRows = 64;  // tiles worked on at once: a whole number of gemm's rows, in the second cache
 
 // Tiles first ... last - 1 of all windows: tile t of window w, number w * tiles + t, yields frames 4 t ... 4 t + 3.
 struct Conv3Run {
