@@ -1,7 +1,7 @@
 #!/bin/sh
 # The experiment of docs/results.md, in pieces that can be stopped (Ctrl-C, --minutes) and started again.
 #
-#   DATA=folder benchmarks/experiment.sh label|stage1|stage2|rare|again|scratch|ablations|test|all
+#   DATA=folder benchmarks/experiment.sh label|stage1|stage2|rare|again|scratch|ablations|choices|distil|test|all
 #
 # DATA holds audio/labelled/SET/song.flac + song.lab, audio/unlabelled/SET/song.flac (no labels), REAL/ (any recordings),
 # and tests TEST/SET/song.flac + song.lab. MINUTES: stop each training after so long. The store, runs and reports go to
@@ -20,13 +20,15 @@ WARM="--set schedule.warmup_epochs=1 --set schedule.warmup_start=5e-5 --set sche
 RARE="$TRUE --set data.weight_by=quality --set optimizer.lr=4e-4"
 AGAIN="--split splits/stage1.json --set schedule.kind=cosine --set schedule.warmup_epochs=0"
 LONG="$TRUE --set loop.epochs=13 $WARM"
+SMALL="--set loop.batch=16"
+CHOICE="--split splits/stage1.json --set loop.epochs=3 $WARM $SMALL --student btc"
 
 train() { # name, then the arguments of chordfast train; a finished run is left alone, a begun one goes on
     name=$1
     shift
     if [ -e "runs/$name/last.pt" ]; then set -- "$@" --resume; fi
     # shellcheck disable=SC2086  # COMMON is a list
-    chordfast train "$@" $COMMON -o "runs/$name" > "runs/$name.log" 2>&1 || { cat "runs/$name.log" >&2; return 1; }
+    chordfast train $COMMON "$@" -o "runs/$name" > "runs/$name.log" 2>&1 || { cat "runs/$name.log" >&2; return 1; }
 }
 
 both() { # stage, name, arguments: BTC and 2E1D side by side
@@ -75,6 +77,14 @@ run() {
         train half_btc stage2 $TUNE --split splits/half.json --set loop.epochs=12 $from & other=$!
         train noisy_btc stage2 $TUNE --labels noisy $from
         wait $other ;;
+    choices) # stage 1 of BTC, short: all pseudo-labels, surer ones, agreed ones, weighted ones, the posteriors too
+        train choice_all stage1 $CHOICE
+        train choice_kd stage1 $CHOICE --set loss.kd=true
+        train choice_surer stage1 $CHOICE --set data.min_confidence=0.5
+        train choice_agreed stage1 $CHOICE --set data.agreement_only=true
+        train choice_weighted stage1 $CHOICE --set data.weight_by=confidence ;;
+    distil) # stage 1 of BTC from the teacher's posteriors as well as its classes
+        train s1kd_btc stage1 $PSEUDO $WARM $SMALL --set loop.epochs=16 --set loss.kd=true --student btc ;;
     test)
         for test in $TESTS; do
             estimates=""
@@ -85,8 +95,8 @@ run() {
             done
             chordfast evaluate -q -r "$test" $estimates -o "reports/$test"
         done ;;
-    all) for step in label stage1 stage2 rare again scratch ablations test; do run $step; done ;;
-    *) echo "there is no step $1: label stage1 stage2 rare again scratch ablations test all" >&2; exit 2 ;;
+    all) for step in label stage1 stage2 rare again scratch ablations choices distil test; do run $step; done ;;
+    *) echo "there is no step $1: label stage1 stage2 rare again scratch ablations choices distil test all" >&2; exit 2 ;;
     esac
 }
 run "${1:-all}"

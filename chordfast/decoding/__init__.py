@@ -8,7 +8,7 @@ from .options import DecodingOptions, options_hash
 from .pipeline import FRAME_PERIOD, decode, frame_classes
 from .segments import Segments, merge_short, segments
 from .smoothing import majority, smooth
-from .windows import average, softmax, stride_of, vote, windows
+from .windows import average, softmax, stride_of, tent, vote, windows
 
 __all__ = [
     "FRAME_PERIOD",
@@ -25,6 +25,7 @@ __all__ = [
     "smooth",
     "softmax",
     "stride_of",
+    "tent",
     "viterbi",
     "vote",
     "windows",

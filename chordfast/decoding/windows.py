@@ -74,17 +74,24 @@ def vote(window_scores: ArrayLike, starts: ArrayLike, frames: int, kind: str = "
     return total
 
 
-def average(window_scores: ArrayLike, starts: ArrayLike, frames: int) -> NDArray[np.float32]:
+def average(
+    window_scores: ArrayLike, starts: ArrayLike, frames: int, weights: ArrayLike | None = None
+) -> NDArray[np.float32]:
     """Mean over the windows that cover a frame, float32 [frames, K], of scores [W, size, K] (say, posteriors).
 
-    Raises UsageError when a frame is in no window, or when shapes do not fit.
+    weights: [size] above 0, how much a window's rows count; by default all alike. Raises UsageError when a frame is in
+    no window, or when shapes do not fit.
     """
     scores, first = _checked(window_scores, starts, frames)
     size = scores.shape[1]
-    steps = np.zeros(frames + 1, dtype=np.int64)
-    np.add.at(steps, first, 1)
-    np.add.at(steps, np.minimum(first + size, frames), -1)
-    coverage = np.cumsum(steps[:frames])
+    row = np.ones(size, np.float32) if weights is None else np.asarray(weights, np.float32)
+    if row.shape != (size,) or not (row > 0).all():
+        raise UsageError(f"weights of shape {list(row.shape)} are not {size} numbers above 0, one a row of a window")
+    if weights is not None:
+        scores = scores * row[:, None]
+    coverage = np.zeros(frames, np.float32)
+    for start in first.tolist():
+        coverage[start : start + size] += row[: frames - start]
     if frames and coverage.min() == 0:
         raise UsageError(
             f"frame {int(np.argmin(coverage))} of {frames} is in none of the {len(first)} windows; "
@@ -93,6 +100,12 @@ def average(window_scores: ArrayLike, starts: ArrayLike, frames: int) -> NDArray
     total = vote(scores, first, frames, "logit")
     total /= coverage[:, None]
     return total
+
+
+def tent(size: int = 108) -> NDArray[np.float32]:
+    """Weights 1, 2, ... up to the middle of a window and down again, float32 [size]: near its edges a network knows
+    the music of one side only."""
+    return np.minimum(np.arange(1, size + 1), np.arange(size, 0, -1)).astype(np.float32)
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

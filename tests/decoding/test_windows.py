@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chordfast.decoding import average, softmax, stride_of, vote, windows
+from chordfast.decoding import average, softmax, stride_of, tent, vote, windows
 from chordfast.errors import UsageError
 
 
@@ -62,6 +62,14 @@ def test_average_divides_by_the_windows_that_cover_a_frame() -> None:
     assert average(np.zeros((0, 4, 3)), [], 0).shape == (0, 3)
 
 
+def test_a_weighted_average_by_hand() -> None:
+    assert tent(5).tolist() == [1, 2, 3, 2, 1] and tent(4).tolist() == [1, 2, 2, 1]
+    scores = np.array([[[1.0], [1.0], [1.0], [1.0]], [[4.0], [4.0], [4.0], [4.0]]], np.float32)
+    found = average(scores, [0, 2], 6, tent(4))
+    np.testing.assert_allclose(found[:, 0], [1, 1, (2 + 4) / 3, (1 + 8) / 3, 4, 4], rtol=1e-6)
+    assert (scores[0] == 1).all()  # what was given is left alone
+
+
 def test_softmax_of_large_logits() -> None:
     np.testing.assert_allclose(softmax(np.array([[1e4, 1e4, -1e4]], np.float32)), [[0.5, 0.5, 0]])
 
@@ -77,6 +85,10 @@ def test_softmax_of_large_logits() -> None:
         (lambda: vote(np.zeros((1, 4, 3)), [5], 5), "start at frames 5 to 5 of a song of 5"),
         (lambda: vote(np.zeros((1, 4, 3)), [0], 4, "soft"), "no vote 'soft'"),
         (lambda: average(np.zeros((1, 4, 3)), [0], 6), "frame 4 of 6 is in none of the 1 windows"),
+        (
+            lambda: average(np.zeros((1, 4, 3)), [0], 4, [1, 1, 0, 1]),
+            r"weights of shape \[4\] are not 4 numbers above 0",
+        ),
     ],
 )
 def test_wrong_arguments_are_one_sentence(call, message: str) -> None:
