@@ -202,7 +202,7 @@ def command_words(ctx: click.Context, leave_out: Collection[str] = ()) -> list[s
             words += [name] if value else []
             continue
         for item in value if option.multiple else [value]:
-            is_path = option.name in _PATHS or (option.name == "model" and Path(item).exists())
+            is_path = option.name in _PATHS or (option.name == "model" and Path(item.partition("@")[0]).exists())
             words += [name, os.path.abspath(item) if is_path else str(item)]
     return words + [name if name == "-" else os.path.abspath(name) for name in ctx.params["inputs"]]
 

@@ -26,9 +26,9 @@ class Windowed:
     """A chord network that sees 10-s windows; each frame's posterior is the mean over the windows that cover it.
 
     ``overlap`` is the fraction two neighbouring windows share. The mean is over softmax outputs, so rows sum to 1, and
-    weighted: a window counts most for the frames in its middle (``decoding.tent``). With these weights a third is
-    better than the equally weighted half of ChordMini's decoder (arXiv 2602.19778) and computes a quarter less
-    (docs/results.md). Short songs are padded and masked. A matrix product rounds
+    weighted: with ``weights`` [108], by default ``decoding.tent``, a window counts most for the frames in its middle.
+    So a third is as good as the equally weighted half of ChordMini's decoder (arXiv 2602.19778) and computes a quarter
+    less (docs/results.md). Short songs are padded and masked. A matrix product rounds
     differently with its number of rows, so that a song's result could depend on its neighbours by an ulp: on a CPU
     every song has batches of its own, on a GPU windows of all songs share batches that are all of one size.
     """
@@ -48,6 +48,7 @@ class Windowed:
         self.model = model.eval()
         self.name = name
         self.overlap = overlap
+        self.weights = tent(WINDOW)
         self.device = torch.device("cpu")
         self.precision = "fp32"
         self.classes = model.num_classes
@@ -59,6 +60,14 @@ class Windowed:
             {key: tensor.cpu().numpy() for key, tensor in model.state_dict().items()}
             | {"mean": np.array(model.mean), "std": np.array(model.std)}
         )
+
+    def with_overlap(self, overlap: float) -> Windowed:
+        """The same recogniser with another overlap, 0 to 0.9, which its name then says; UsageError beyond."""
+        if not 0 <= overlap <= 0.9:
+            raise UsageError(f"{self.name}: an overlap of {overlap:g} of a window; give 0 to 0.9")
+        other = copy.copy(self)
+        other.overlap, other.name = overlap, f"{self.name}@{overlap:g}"
+        return other
 
     def on(self, device: str | torch.device, precision: str = "fp32") -> Windowed:
         """The same recogniser on another device; precision "fp32", or "bf16" for the network's matrix products.
@@ -103,7 +112,7 @@ class Windowed:
         for i in range(count):
             batch = slice(len(starts) * i // count, len(starts) * (i + 1) // count)
             scores[batch] = self._probabilities(table, rows[batch], inside[batch]).numpy()
-        return torch.from_numpy(average(scores, starts, len(song), tent(WINDOW)))
+        return torch.from_numpy(average(scores, starts, len(song), self.weights))
 
     def _together(self, songs: list[Tensor]) -> list[Tensor]:
         """Windows of all songs in batches of one size, padded with silence; on the device from beginning to end."""
@@ -125,7 +134,7 @@ class Windowed:
         places = np.empty(len(order), np.int64)
         places[order] = np.arange(len(order))
         mean = torch.zeros(sum(lengths), self.classes, device=self.device)
-        for rows_of, share in zip(*_cover(lengths, starts, places), strict=True):
+        for rows_of, share in zip(*_cover(lengths, starts, places, self.weights), strict=True):
             part = scores[torch.from_numpy(rows_of).to(self.device)]
             mean.addcmul_(part, torch.from_numpy(share).to(self.device)[:, None])
         return list(mean.split(lengths))
@@ -154,14 +163,16 @@ def _rows(lengths: list[int], starts: list[np.ndarray], beyond: int) -> tuple[np
     return np.where(inside, within + np.repeat(offsets[:-1], counts)[:, None], beyond), inside
 
 
-def _cover(lengths: list[int], starts: list[np.ndarray], places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _cover(
+    lengths: list[int], starts: list[np.ndarray], places: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """For every frame of songs laid end to end the rows of the windows' scores that are of it, and what they count.
 
     int64 [M, N] and float32 [M, N], which sums to 1 over M; window w has the 108 rows from ``places[w]`` · 108 on, and
     the row after all of them, which is zero, fills up.
     """
     empty, window = len(places) * WINDOW, 0
-    weights = np.append(tent(WINDOW), np.float32(0))
+    weights = np.append(weights, np.float32(0))
     found, shares = [], []
     for length, first in zip(lengths, starts, strict=True):
         # Windows over frame t are neighbours: those that start in (t - 108, t].

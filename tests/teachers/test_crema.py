@@ -154,7 +154,8 @@ def test_tensors_give_what_arrays_do(crema: Crema) -> None:
 
 @pytest.mark.network
 def test_parity_with_the_original_keras_model() -> None:
-    """Keras' own float32 results stray up to 2.7e-6 from float64, ours up to 1.6e-6."""
+    """Keras' own float32 results stray up to 2.7e-6 from float64, ours up to 1.6e-6 on an EPYC and 3.1e-6 on a Xeon,
+    where torch's products add up in another order."""
     try:
         crema = load("crema")
     except ModelError:
@@ -180,5 +181,5 @@ def test_parity_with_the_original_keras_model() -> None:
     from chordfast.teachers.weights import read_weights
 
     exact = reference(read_weights(cached("crema")), features)["tag"]
-    np.testing.assert_allclose(found["tag"], exact[:, order], atol=2e-6)
+    np.testing.assert_allclose(found["tag"], exact[:, order], atol=4e-6)
     np.testing.assert_allclose(golden["tag"], exact[frames], atol=3e-6)

@@ -84,6 +84,25 @@ def test_load_checkpoint_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(recogniser.posteriors(features)[0], expected[0])
 
 
+def test_overlap_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    save_checkpoint(path, network("btc"))
+    recogniser = load(f"{path}@0.5")
+    assert (recogniser.name, recogniser.hash) == ("net@0.5", load(path).hash)
+    (song,) = songs(200)
+    half = Windowed(network("btc"), "x", overlap=0.5)
+    np.testing.assert_array_equal(recogniser.posteriors([song])[0], half.posteriors([song])[0])
+    assert np.abs(recogniser.posteriors([song])[0] - load(path).posteriors([song])[0]).max() > 1e-4
+    assert load(f"{path}@0.5+{path}").name == "net@0.5+net"
+    odd = tmp_path / "net@2.safetensors"
+    save_checkpoint(odd, network("btc"))
+    assert load(odd).name == "net@2"
+    with pytest.raises(UsageError, match=r"net: an overlap of 0\.95 of a window; give 0 to 0\.9"):
+        load(f"{path}@0.95")
+    with pytest.raises(ModelError, match=r"the overlap is 'half'; give a number, as in btc@0\.5"):
+        load(f"{path}@half")
+
+
 def test_hash_covers_weights_and_statistics() -> None:
     base = Windowed(network("btc"), "a").hash
     assert base == Windowed(network("btc"), "b").hash
