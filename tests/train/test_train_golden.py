@@ -25,7 +25,7 @@ SETTINGS = {
     "stage1_ce": ("stage1", ["loss.gamma=0", "schedule.warmup_epochs=1"]),
     "stage1_kd_focal": ("stage1", ["loss.kd=true", "schedule.warmup_epochs=1"]),
 }
-# After Adam's division by tiny second moments, float32 rounding shows more in stage 2's gradients: on one Xeon the first
+# After Adam's division by tiny second moments, float32 rounding shows more in stage 2's gradients: on a Xeon the first
 # of these is 1e-5 away with our AVX2 code, 1.7e-4 with AVX-512, and 1.6e-4 with torch's own operators throughout.
 PROBE = {"stage2_selkd_focal": 2e-4, "stage2_selkd_ce": 2e-4, "stage1_ce": 1e-5, "stage1_kd_focal": 1e-5}
 
