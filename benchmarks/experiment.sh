@@ -83,8 +83,10 @@ run() {
         train choice_surer stage1 $CHOICE --set data.min_confidence=0.5
         train choice_agreed stage1 $CHOICE --set data.agreement_only=true
         train choice_weighted stage1 $CHOICE --set data.weight_by=confidence ;;
-    distil) # stage 1 of BTC from the teacher's posteriors as well as its classes
-        train s1kd_btc stage1 $PSEUDO $WARM $SMALL --set loop.epochs=16 --set loss.kd=true --student btc ;;
+    distil) # stage 1 of BTC from the teacher's posteriors as well as its classes; once more, rare qualities weighing more
+        train s1kd_btc stage1 $PSEUDO $WARM $SMALL --set loop.epochs=16 --set loss.kd=true --student btc
+        train s1kdbal_btc stage1 $AGAIN $SMALL --set loop.epochs=2 --set loss.kd=true --set data.weight_by=quality \
+            --set optimizer.lr=3e-4 --student runs/s1kd_btc/best.safetensors ;;
     test)
         for test in $TESTS; do
             estimates=""
