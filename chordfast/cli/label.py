@@ -202,9 +202,15 @@ def command_words(ctx: click.Context, leave_out: Collection[str] = ()) -> list[s
             words += [name] if value else []
             continue
         for item in value if option.multiple else [value]:
-            is_path = option.name in _PATHS or (option.name == "model" and Path(item.partition("@")[0]).exists())
+            is_path = option.name in _PATHS or (option.name == "model" and _is_checkpoint(item))
             words += [name, os.path.abspath(item) if is_path else str(item)]
     return words + [name if name == "-" else os.path.abspath(name) for name in ctx.params["inputs"]]
+
+
+def _is_checkpoint(model: str) -> bool:
+    """Whether a model's name is a file's, perhaps with an overlap behind it (net.safetensors@0.5)."""
+    file, at, _ = model.rpartition("@")
+    return Path(model).exists() or bool(at and file and Path(file).exists())
 
 
 def _show_plan(summary: Summary, verbose: bool) -> None:

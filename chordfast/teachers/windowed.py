@@ -183,7 +183,7 @@ def _cover(
         safe = np.minimum(which, len(first) - 1) if len(first) else which
         within = np.where(valid, t[:, None] - first[safe], WINDOW) if length else np.zeros((0, 1), np.int64)
         found.append(np.where(within < WINDOW, places[window + safe] * WINDOW + within, empty) if length else within)
-        shares.append(weights[within] / np.maximum(weights[within].sum(1, keepdims=True), 1))
+        shares.append(weights[within] / weights[within].sum(1, keepdims=True))
         window += len(first)
     widest = max(part.shape[1] for part in found)
     cover, share = (

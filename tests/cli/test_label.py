@@ -16,6 +16,8 @@ from click.testing import CliRunner, Result
 
 from chordfast.annotations import read_parquet
 from chordfast.cli import cli
+from chordfast.cli.label import command_words
+from chordfast.cli.label import label as label_command
 from chordfast.labelling import recognise
 from chordfast.labelling.manifest import NAME, read
 from chordfast.labelling.shards import Shard
@@ -282,3 +284,20 @@ def test_wrong_shifts(music: Path, tmp_path: Path, given: list[str], said: str) 
     assert said in result.stderr and result.stderr.count("\n") == 1
     alone = invoke(music / "c.wav", "-o", "-", "--pitch-shift", "1")
     assert "--pitch-shift goes with an output folder" in alone.stderr
+
+
+def test_words_of_a_command_name_checkpoints_from_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("net.pt", "net@2.pt"):
+        Path(name).touch()
+    for given, wanted in {
+        "net.pt": f"{tmp_path}/net.pt",
+        "net.pt@0.5": f"{tmp_path}/net.pt@0.5",
+        "net@2.pt": f"{tmp_path}/net@2.pt",
+        "net@2.pt@0.5": f"{tmp_path}/net@2.pt@0.5",
+        "btc@0.5": "btc@0.5",
+        "btc": "btc",
+    }.items():
+        context = label_command.make_context("label", ["x.wav", "-o", "out", "--model", given])
+        words = command_words(context)
+        assert words[words.index("--model") + 1] == wanted
